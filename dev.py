@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -105,14 +106,14 @@ def install_old_frontend() -> None:
         os.replace(folder, OLD_HOST.frontend)
 
 
-def is_linked(custom_nodes: Path) -> bool:
-    return os.path.realpath(custom_nodes / PACK) == os.path.realpath(ROOT)
+def is_link_to_root(link: Path) -> bool:
+    return os.path.realpath(link) == os.path.realpath(ROOT)
 
 
-def link_pack(custom_nodes: Path) -> None:
-    """Link this repository into a custom_nodes folder; a junction where Windows does not allow symbolic links."""
-    link = custom_nodes / PACK
-    unlink_pack(custom_nodes)
+def link_root(link: Path) -> None:
+    """Make `link` lead to this repository; a junction where Windows does not allow symbolic links."""
+    remove_link(link)
+    link.parent.mkdir(parents=True, exist_ok=True)
     try:
         link.symlink_to(ROOT, target_is_directory=True)
     except OSError:
@@ -123,9 +124,8 @@ def link_pack(custom_nodes: Path) -> None:
         _winapi.CreateJunction(str(ROOT), str(link))
 
 
-def unlink_pack(custom_nodes: Path) -> None:
-    """Remove the link, never what it points to."""
-    link = custom_nodes / PACK
+def remove_link(link: Path) -> None:
+    """Remove the link, never what it leads to."""
     if link.is_symlink():
         link.unlink()
     elif link.exists():
@@ -263,9 +263,8 @@ def host_step(wheel: HostWheel) -> Step:
     return Step(label, lambda: (wheel.folder / "main.py").is_file(), lambda: download_host(wheel))
 
 
-def link_step(wheel: HostWheel) -> Step:
-    folder = wheel.folder / "custom_nodes"
-    return Step(f"Linking the pack into ComfyUI {wheel.comfyui}", lambda: is_linked(folder), lambda: link_pack(folder))
+def link_step(label: str, link: Path) -> Step:
+    return Step(label, lambda: is_link_to_root(link), lambda: link_root(link))
 
 
 def setup_steps(for_tests: bool) -> list[Step]:
@@ -282,7 +281,11 @@ def setup_steps(for_tests: bool) -> list[Step]:
     if OLD_HOST in downloaded:
         label = f"Installing the frontend of ComfyUI {OLD_HOST.comfyui}"
         steps.append(Step(label, OLD_HOST.frontend.is_dir, install_old_frontend))
-    return steps + [link_step(wheel) for wheel in downloaded]
+    for wheel in downloaded:
+        steps.append(link_step(f"Linking the pack into ComfyUI {wheel.comfyui}", wheel.folder / "custom_nodes" / PACK))
+    if for_tests:
+        steps.append(link_step("Linking the pack for the type checker", HOSTS / "typing" / "tstitch_pack"))
+    return steps
 
 
 def set_up(for_tests: bool = False) -> None:
@@ -316,12 +319,30 @@ def environment(host: Path, **more: str) -> dict[str, str]:
     return {**os.environ, "COMFYUI_PATH": str(host), **more}
 
 
+def call(command: list[str], env: dict[str, str] | None = None) -> int:
+    """Run to the end, however it comes: a child that is told to stop gets the time to clean up after itself."""
+    with subprocess.Popen(command, cwd=ROOT, env=env) as process:
+        previous = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        try:
+            while True:
+                try:
+                    return process.wait()
+                except KeyboardInterrupt:  # the terminal has sent it to the child too
+                    continue
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+
+
+# `python -m NAME`, but without the current folder, whose nodes/ would hide the host's nodes.py
+RUN_MODULE = (
+    "import runpy, sys; sys.path = [*filter(None, sys.path)]; runpy.run_module(sys.argv.pop(1), None, '__main__', True)"
+)
+
+
 def run_module(name: str, arguments: list[str]) -> int:
-    """`python -m name` with the host before this repository, whose nodes/ must not hide the host's nodes.py."""
     host = main_host()
-    path = os.pathsep.join([str(host), str(ROOT)])
-    env = environment(host, PYTHONPATH=path, PYTHONSAFEPATH="1")
-    return subprocess.run([str(venv_python()), "-m", name, *arguments], cwd=ROOT, env=env).returncode
+    env = environment(host, PYTHONPATH=os.pathsep.join([str(host), str(ROOT)]))
+    return call([str(venv_python()), "-c", RUN_MODULE, name, *arguments], env)
 
 
 def command_setup(_: argparse.Namespace, __: list[str]) -> int:
@@ -373,10 +394,9 @@ def section(title: str) -> None:
     print(f"\n=== {title} ===", flush=True)
 
 
-def run_check(title: str, *arguments: str, env: dict[str, str] | None = None) -> Outcome:
+def run_check(title: str, *arguments: str) -> Outcome:
     section(title)
-    code = subprocess.run([str(venv_python()), "-m", *arguments], cwd=ROOT, env=env).returncode
-    return Outcome(title, code == 0, {})
+    return Outcome(title, call([str(venv_python()), "-m", *arguments]) == 0, {})
 
 
 def run_pytest(title: str, host: Path, arguments: list[str], may_be_empty: bool) -> Outcome:
@@ -384,8 +404,7 @@ def run_pytest(title: str, host: Path, arguments: list[str], may_be_empty: bool)
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [str(venv_python()), "-m", "pytest", f"--junitxml={report}", *arguments]
-        env = environment(host, PYTHONSAFEPATH="1")
-        code = subprocess.run(command, cwd=ROOT, env=env).returncode
+        code = call(command, environment(host))
         counts = read_counts(report)
     return Outcome(title, code == 0 or (may_be_empty and code == NO_TESTS_COLLECTED), counts)
 
