@@ -1,1 +1,1 @@
-"""The demo: boots a real ComfyUI, queues a shipped workflow, and draws what came back. Not part of the released pack."""
+"""The demo: boots a real ComfyUI and queues a shipped workflow. Not part of the released pack."""

@@ -1,0 +1,120 @@
+"""A real ComfyUI server as a child process, in a base folder of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dev import PACK, link_root, remove_link
+
+DEFAULT_PORT = 8188
+START_SECONDS = 180
+STOP_SECONDS = 15
+
+
+class ServerError(RuntimeError):
+    pass
+
+
+class Server:
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        self.process = process
+        self.address = f"127.0.0.1:{port}"
+        self.log = log
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self.process.poll() is not None:
+                raise self.error(f"ComfyUI ended with status {self.process.returncode} while it started")
+            if time.monotonic() > deadline:
+                raise self.error(f"ComfyUI has not answered within {START_SECONDS} seconds")
+            time.sleep(0.25)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://{self.address}/system_stats", timeout=5):
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def error(self, sentence: str) -> ServerError:
+        """`sentence` with the end of the server's log below."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-25:]
+        return ServerError(f"{sentence}. The end of its log:\n" + "\n".join("    " + line for line in lines))
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        if os.name != "nt":  # on Windows this option would let two programs share a port
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def choose_port(wanted: int | None) -> int:
+    """`wanted`, or else ComfyUI's usual port, or else any that is free."""
+    if wanted is not None:
+        if not is_free(wanted):
+            raise ServerError(
+                f"Port {wanted} is taken: stop what uses it, or leave --port out and a free one is found."
+            )
+        return wanted
+    if is_free(DEFAULT_PORT):
+        return DEFAULT_PORT
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def prepare_base(base: Path) -> None:
+    """What `--base-directory` must hold; the host then reads and writes nothing in its own folder."""
+    for name in ("custom_nodes", "input", "models", "output", "user"):
+        (base / name).mkdir(parents=True, exist_ok=True)
+    link_root(base / "custom_nodes" / PACK)
+
+
+@contextmanager
+def running_server(host: Path, base: Path, port: int, cpu: bool, *arguments: str) -> Iterator[Server]:
+    """Boot the ComfyUI in `host` with this pack as its only custom node, and stop it in the end."""
+    prepare_base(base)
+    command = [sys.executable, str(host / "main.py"), "--base-directory", str(base), "--port", str(port)]
+    command += [
+        "--disable-auto-launch",
+        "--database-url",
+        "sqlite:///:memory:",
+        *(["--cpu"] if cpu else []),
+        *arguments,
+    ]
+    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")}
+    log = base / "server.log"
+    try:
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, cwd=host, env=env, stdout=output, stderr=subprocess.STDOUT)
+        server = Server(process, port, log)
+        try:
+            server.wait_until_ready()
+            yield server
+        finally:
+            server.stop()
+    finally:
+        remove_link(base / "custom_nodes" / PACK)
