@@ -223,9 +223,9 @@ NETWORK_SIGNS = (
 
 
 def explain_pip(output: str) -> str:
-    """pip's many words in one sentence, with the end of its output below."""
-    found = re.search(r"No matching distribution found for (\S+)|requirement (\S+) \(from|Collecting (\S+)", output)
-    package = next(filter(None, found.groups()), "a package") if found else "a package"
+    """pip's many words in one sentence; where none fits, the end of its output."""
+    missing = re.findall(r"No matching distribution found for (\S+)", output)
+    package = ["a package", *re.findall(r"Collecting (\S+)", output), *missing][-1]
     if "DO NOT MATCH THE HASHES" in output:
         return f"The download of {package} is not the file this project was checked with (its hash differs): try again."
     if "No space left" in output:
@@ -234,6 +234,11 @@ def explain_pip(output: str) -> str:
         return (
             f"pip could not download {package}, because the package index could not be reached:"
             " check the network connection and pip's proxy settings, then run this again."
+        )
+    if "(from versions: none)" in output:
+        return (
+            f"pip found nothing to download for {package}: either the package index could not be reached (check the"
+            f" network connection and pip's settings), or it has none for Python {sys.version.split()[0]} on {sys.platform}."
         )
     tail = "\n".join("    " + line for line in output.strip().splitlines()[-12:])
     return f"pip failed at {package}; the whole log is {LOG}, and it ends so:\n{tail}"
@@ -345,28 +350,28 @@ def run_module(name: str, arguments: list[str]) -> int:
     return call([str(venv_python()), "-c", RUN_MODULE, name, *arguments], env)
 
 
-def command_setup(_: argparse.Namespace, __: list[str]) -> int:
+def command_setup(_: list[str]) -> int:
     set_up(for_tests=True)
     print("Ready.")
     return 0
 
 
-def command_demo(_: argparse.Namespace, arguments: list[str]) -> int:
+def command_demo(arguments: list[str]) -> int:
     set_up()
     return run_module("scripts.demo", arguments)
 
 
-def command_train(_: argparse.Namespace, arguments: list[str]) -> int:
+def command_train(arguments: list[str]) -> int:
     set_up()
     return run_module("training", arguments)
 
 
-def command_eval(_: argparse.Namespace, arguments: list[str]) -> int:
+def command_eval(arguments: list[str]) -> int:
     set_up()
     return run_module("benchmarks.evaluate", arguments)
 
 
-def command_bench(_: argparse.Namespace, arguments: list[str]) -> int:
+def command_bench(arguments: list[str]) -> int:
     set_up()
     return run_module("benchmarks", arguments)
 
@@ -441,7 +446,7 @@ def hosts_to_test() -> list[tuple[str, Path, bool]]:
     ]
 
 
-def command_test(_: argparse.Namespace, arguments: list[str]) -> int:
+def command_test(arguments: list[str]) -> int:
     set_up(for_tests=True)
     started = time.monotonic()
     outcomes = [
@@ -460,22 +465,26 @@ def command_test(_: argparse.Namespace, arguments: list[str]) -> int:
 
 # --- Command line ----------------------------------------------------------------------------------------------------
 
-COMMANDS: dict[str, tuple[Callable[[argparse.Namespace, list[str]], int], str]] = {
+COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "setup": (command_setup, "make what is missing for all other commands"),
-    "demo": (command_demo, "run T-Stitch in a real ComfyUI and write demo.png"),
-    "test": (command_test, "check the style, the types, and run all tests (arguments go to pytest)"),
-    "train": (command_train, "train a bundled model: vae, classifier, S, S-eps, B or XL"),
+    "demo": (command_demo, "run T-Stitch in a real ComfyUI and write demo.png (see demo --help)"),
+    "test": (command_test, "check style and types and run all tests; arguments go to pytest"),
+    "train": (command_train, "train the bundled model that is named: vae, classifier, S, S-eps, B or XL"),
     "eval": (command_eval, "measure the bundled models: FID, class accuracy, seconds a step"),
     "bench": (command_bench, "run the benchmarks, or the one that is named"),
 }
 
 
-def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    parser = argparse.ArgumentParser(prog="dev.py", description=(__doc__ or "").split("\n")[0])
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (_, text) in COMMANDS.items():
-        commands.add_parser(name, help=text, description=text, add_help=name == "setup")
-    return parser.parse_known_args(arguments)
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="dev.py",
+        description=(__doc__ or "").split("\n")[0],
+        epilog="\n".join(["commands:", *(f"  {name:<8}{text}" for name, (_, text) in COMMANDS.items())]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="its own arguments")
+    return parser.parse_args(arguments or ["--help"])
 
 
 def utf8(stream: IO[str]) -> None:
@@ -485,10 +494,10 @@ def utf8(stream: IO[str]) -> None:
 
 def main() -> int:
     utf8(sys.stdout)
-    options, rest = parse(sys.argv[1:])
+    options = parse(sys.argv[1:])
     try:
         check_python()
-        return COMMANDS[options.command][0](options, rest)
+        return COMMANDS[options.command][0](options.arguments)
     except DevError as error:
         print(f"dev.py: {error}", file=sys.stderr)
         return 1

@@ -83,7 +83,7 @@ async def run_fractions(server: Server, workflow: Json, fractions: list[float]) 
     async with Client(server.address) as client:
         known = await client.object_info()
         if SAMPLER not in known:
-            raise server.error(f"ComfyUI runs without the node {SAMPLER}, so the pack could not be imported")
+            raise server.error(f"ComfyUI could not import the pack: it has no node {SAMPLER}", "Cannot import")
         prompt = to_prompt(workflow, known)
         samplers = nodes_of_type(prompt, SAMPLER)
         if len(samplers) != 1:

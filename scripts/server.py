@@ -18,6 +18,7 @@ from dev import PACK, link_root, remove_link
 DEFAULT_PORT = 8188
 START_SECONDS = 180
 STOP_SECONDS = 15
+LOG_LINES = 25  # shown when something went wrong
 
 
 class ServerError(RuntimeError):
@@ -46,10 +47,11 @@ class Server:
         except (urllib.error.URLError, OSError):
             return False
 
-    def error(self, sentence: str) -> ServerError:
-        """`sentence` with the end of the server's log below."""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-25:]
-        return ServerError(f"{sentence}. The end of its log:\n" + "\n".join("    " + line for line in lines))
+    def error(self, sentence: str, marker: str = "") -> ServerError:
+        """`sentence`, and below it the server's log: its end, or up to the last line that holds `marker`."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        end = max((i for i, line in enumerate(lines, 1) if marker in line), default=len(lines))
+        return ServerError("\n    ".join([f"{sentence}. From its log:", *lines[max(0, end - LOG_LINES) : end]]))
 
     def stop(self) -> None:
         self.process.terminate()

@@ -55,7 +55,7 @@ def describe(fraction: float) -> str:
     """What a fraction means, for people who see the picture alone."""
     if fraction <= 0:
         return "large model only"
-    return "small model only" if fraction >= 1 else f"small model first {fraction:.0%}"
+    return "small model only" if fraction >= 1 else f"small model first: {fraction:.0%}"
 
 
 def speed_up(row: Row, reference: Row) -> str:
