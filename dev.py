@@ -236,9 +236,10 @@ def explain_pip(output: str) -> str:
             " check the network connection and pip's proxy settings, then run this again."
         )
     if "(from versions: none)" in output:
+        python = f"Python {sys.version.split()[0]} on {sys.platform}"
         return (
             f"pip found nothing to download for {package}: either the package index could not be reached (check the"
-            f" network connection and pip's settings), or it has none for Python {sys.version.split()[0]} on {sys.platform}."
+            f" network connection and pip's settings), or it has none for {python}."
         )
     tail = "\n".join("    " + line for line in output.strip().splitlines()[-12:])
     return f"pip failed at {package}; the whole log is {LOG}, and it ends so:\n{tail}"
