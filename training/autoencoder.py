@@ -1,0 +1,118 @@
+"""The starter VAE: the host's own AutoencoderKL, 28 x 28 pixels to 4 x 7 x 7 latents of unit variance."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.data import load_split, to_signal
+from training.host import prepare_host
+from training.loop import Schedule, Trainer
+
+VAE_CONFIG = {
+    "embed_dim": 4,
+    "ddconfig": {
+        "double_z": True,
+        "z_channels": 4,
+        "resolution": 28,
+        "in_channels": 3,
+        "out_ch": 3,
+        "ch": 32,
+        "ch_mult": [1, 2, 2],
+        "num_res_blocks": 1,
+        "attn_resolutions": [],
+        "dropout": 0.0,
+    },
+}
+KL_WEIGHT = 5e-4  # a mean over latent elements, against a mean over pixels
+SCHEDULE = Schedule(images=130_000, batch=64, warmup=6_400, hold=0.4)
+
+
+def build_vae() -> nn.Module:
+    prepare_host()
+    from comfy.ldm.models.autoencoder import AutoencoderKL
+
+    model = AutoencoderKL(**VAE_CONFIG)
+    for module in model.modules():
+        if hasattr(module, "reset_parameters"):
+            # The host's layers leave their weights uninitialised on purpose.
+            type(module).__mro__[1].reset_parameters(module)
+    return model
+
+
+def moments(vae: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and log-variance (N, 4, 7, 7) of the posterior for signals (N, 1, 28, 28)."""
+    mean, logvar = vae.quant_conv(vae.encoder(pixels.expand(-1, 3, -1, -1))).chunk(2, dim=1)
+    return mean, logvar.clamp(-30, 20)
+
+
+def train_vae(path: str) -> None:
+    images, _ = load_split("train")
+    torch.manual_seed(0)
+    model = build_vae()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, betas=(0.9, 0.99), fused=True)
+    trainer = Trainer("vae", model, [optimizer], SCHEDULE, ema_decay=0.998)
+
+    def loss_of(step: int) -> Tensor:
+        batch = torch.randint(len(images), (SCHEDULE.batch,), generator=torch.Generator().manual_seed(step))
+        with torch.autocast("cpu", torch.bfloat16):
+            return _loss(model, to_signal(images[batch]))
+
+    vae = trainer.run(loss_of)
+    normalize_latents(vae, to_signal(images[:10_000]))
+    state = {key: value.half().contiguous() for key, value in vae.state_dict().items()}
+    factors, bias = preview_factors(vae, to_signal(images[:2_000]))
+    metadata = {
+        "tstitch.vae": json.dumps(VAE_CONFIG),
+        "tstitch.preview": json.dumps({"factors": factors, "bias": bias}),
+        "tstitch.training": json.dumps({"images": SCHEDULE.images, "seconds": round(trainer.seconds)}),
+    }
+    save_file(state, path, metadata)
+
+
+def _loss(model: nn.Module, pixels: Tensor) -> Tensor:
+    mean, logvar = moments(model, pixels)
+    latent = mean + torch.exp(0.5 * logvar) * torch.randn_like(mean)
+    decoded = model.decoder(model.post_quant_conv(latent)).float()
+    mean, logvar = mean.float(), logvar.float()
+    kl = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
+    return (
+        F.l1_loss(decoded, pixels.expand_as(decoded)) + F.mse_loss(decoded, pixels.expand_as(decoded)) + KL_WEIGHT * kl
+    )
+
+
+@torch.no_grad()
+def encode_all(vae: nn.Module, pixels: Tensor, batch: int = 500) -> tuple[Tensor, Tensor]:
+    parts = [moments(vae, part) for part in pixels.split(batch)]
+    return torch.cat([mean for mean, _ in parts]), torch.cat([logvar for _, logvar in parts])
+
+
+@torch.no_grad()
+def normalize_latents(vae: nn.Module, pixels: Tensor) -> None:
+    """Fold a per-channel affine map into the two 1x1 convolutions, so that latents have mean 0 and variance 1."""
+    mean, logvar = encode_all(vae, pixels)
+    shift = mean.mean(dim=(0, 2, 3))
+    scale = (mean.var(dim=(0, 2, 3)) + logvar.exp().mean(dim=(0, 2, 3))).sqrt()
+    channels = len(shift)
+    weight, bias = vae.quant_conv.weight, vae.quant_conv.bias
+    weight[:channels] /= scale[:, None, None, None]
+    bias[:channels] = (bias[:channels] - shift) / scale
+    bias[channels:] -= 2 * scale.log()
+    weight, bias = vae.post_quant_conv.weight, vae.post_quant_conv.bias
+    bias += (weight[:, :, 0, 0] * shift).sum(dim=1)
+    weight *= scale[None, :, None, None]
+
+
+@torch.no_grad()
+def preview_factors(vae: nn.Module, pixels: Tensor) -> tuple[list[list[float]], list[float]]:
+    """Least-squares map from latent channels to pixel values, for the host's latent2rgb preview."""
+    mean, _ = encode_all(vae, pixels)
+    target = F.avg_pool2d(pixels, 4).reshape(-1, 1)  # (N * 49, 1)
+    inputs = mean.permute(0, 2, 3, 1).reshape(-1, mean.shape[1])
+    inputs = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
+    solution = torch.linalg.lstsq(inputs, target).solution[:, 0].tolist()
+    return [[round(value, 4)] * 3 for value in solution[:-1]], [round(solution[-1], 4)] * 3

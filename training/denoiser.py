@@ -1,0 +1,137 @@
+"""The starter DiTs: class-conditional latent diffusion on Fashion-MNIST.
+
+Flow matching (arXiv 2210.02747, 2209.03003) with logit-normal times (section 3.1 of arXiv 2403.03206), in the host's
+convention: x_t = (1 - t) x0 + t noise, t = 1 is noise, target noise - x0. The `-eps` sibling predicts the noise of the
+DDPM linear schedule (arXiv 2006.11239), as the published DiTs do.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from training.autoencoder import build_vae, encode_all
+from training.data import CLASS_NAMES, load_split, to_signal
+from training.loop import CHECKPOINTS, Schedule, Trainer, parameter_groups
+from tstitch.families.dit import DiT, DiTConfig
+
+VAE_PATH = Path("models/starter_vae.safetensors")
+CLASS_DROPOUT = 0.1  # classifier-free guidance, arXiv 2207.12598
+TIME_SCALE = 1000.0  # the embedder gets 1000 t
+
+
+@dataclass(frozen=True)
+class Recipe:
+    depth: int
+    width: int
+    heads: int
+    prediction: str  # "flow" or "eps"
+    images: int
+    muon_lr: float = 2e-2
+    adam_lr: float = 2e-3
+
+    @property
+    def config(self) -> DiTConfig:
+        return DiTConfig(self.depth, self.width, self.heads, patch=1, channels=4, classes=len(CLASS_NAMES), grid=7)
+
+
+RECIPES = {
+    "S": Recipe(depth=3, width=64, heads=2, prediction="flow", images=450_000),
+    "S-eps": Recipe(depth=3, width=64, heads=2, prediction="eps", images=450_000),
+    "B": Recipe(depth=4, width=128, heads=4, prediction="flow", images=450_000),
+    "XL": Recipe(depth=6, width=192, heads=6, prediction="flow", images=1_000_000),
+}
+BATCH = 256
+
+
+def plain_attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+    """Matmul and softmax: at 49 tokens its backward pass is far faster on a CPU than the fused kernel's."""
+    q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (q, k, v))  # (N, H, T, d)
+    weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1)
+    return (weights @ v).transpose(1, 2).flatten(2)  # (N, T, D)
+
+
+def latents() -> tuple[Tensor, Tensor, Tensor]:
+    """Posterior means and standard deviations (N, 4, 7, 7) of the training images, and labels (N,); cached on disk."""
+    with safe_open(VAE_PATH, "pt") as file:
+        stamp = f"{file.metadata()['tstitch.training']}{VAE_PATH.stat().st_size}"
+    path = CHECKPOINTS / "latents.pt"
+    images, labels = load_split("train")
+    if path.is_file() and (cached := torch.load(path, weights_only=True))["stamp"] == stamp:
+        return cached["mean"], cached["std"], labels
+    vae = build_vae()
+    vae.load_state_dict(load_file(VAE_PATH))
+    mean, logvar = encode_all(vae.float().eval(), to_signal(images))
+    std = (0.5 * logvar).exp()
+    CHECKPOINTS.mkdir(exist_ok=True)
+    torch.save({"stamp": stamp, "mean": mean, "std": std}, path)
+    return mean, std, labels
+
+
+def ddpm_alphas_bar() -> Tensor:
+    return torch.cumprod(1 - torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64), dim=0).float()
+
+
+def noised(prediction: str, x0: Tensor, noise: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """One training example a row: noisy latents, the embedder's timesteps (N,), and the regression target."""
+    if prediction == "flow":
+        t = torch.randn(len(x0), generator=generator).sigmoid()
+        mix = t[:, None, None, None]
+        return (1 - mix) * x0 + mix * noise, TIME_SCALE * t, noise - x0
+    steps = torch.randint(1000, (len(x0),), generator=generator)
+    alpha_bar = ddpm_alphas_bar()[steps][:, None, None, None]
+    return alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise, steps.float(), noise
+
+
+def train_denoiser(name: str) -> None:
+    recipe = RECIPES[name]
+    mean, std, labels = latents()
+    torch.manual_seed(0)
+    model = DiT(recipe.config, plain_attention)
+    model.initialize_weights()
+    hidden, rest = parameter_groups(model)
+    trainer = Trainer(
+        name,
+        model,
+        [
+            torch.optim.Muon(hidden, lr=recipe.muon_lr, weight_decay=0.01),
+            torch.optim.AdamW(rest, lr=recipe.adam_lr, weight_decay=0.0, betas=(0.9, 0.95), fused=True),
+        ],
+        Schedule(images=recipe.images, batch=BATCH),
+    )
+    forward = torch.compile(model)
+    one_hot = torch.eye(len(CLASS_NAMES))
+
+    def loss_of(step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(step)
+        batch = torch.randint(len(mean), (BATCH,), generator=generator)
+        x0 = mean[batch] + std[batch] * torch.randn(BATCH, 4, 7, 7, generator=generator)
+        noise = torch.randn(BATCH, 4, 7, 7, generator=generator)
+        x, timesteps, target = noised(recipe.prediction, x0, noise, generator)
+        keep = torch.rand(BATCH, 1, generator=generator) >= CLASS_DROPOUT
+        with torch.autocast("cpu", torch.bfloat16):
+            output = forward(x, timesteps, (one_hot[labels[batch]] * keep)[:, None])
+        return F.mse_loss(output.float(), target)
+
+    ema = trainer.run(loss_of)
+    save_denoiser(name, ema.state_dict(), trainer.step * BATCH, trainer.seconds)
+
+
+def save_denoiser(name: str, state: dict[str, Tensor], images: int, seconds: float) -> None:
+    recipe = RECIPES[name]
+    metadata = {
+        "tstitch.dit": json.dumps(recipe.config.to_dict()),
+        "tstitch.prediction": recipe.prediction,
+        "tstitch.time_scale": str(TIME_SCALE if recipe.prediction == "flow" else 1.0),
+        "tstitch.classes": json.dumps(CLASS_NAMES),
+        "tstitch.training": json.dumps({"images": images, "seconds": round(seconds)}),
+    }
+    half = {key: value.half().contiguous() for key, value in state.items()}
+    save_file(half, f"models/starter_{name.lower().replace('-', '_')}.safetensors", metadata)
