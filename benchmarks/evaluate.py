@@ -1,0 +1,205 @@
+"""`python -m benchmarks.evaluate`: quality and cost of the starter models, alone and stitched.
+
+Writes `results/starter_models.json` and the tables of the model card. Rows whose weights have not changed are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from benchmarks.classifier import WEIGHTS, Classifier, load_classifier
+from benchmarks.metrics import Gaussian, accuracy, frechet_distance, precision_recall
+from benchmarks.model_card import write_tables
+from benchmarks.starter import (
+    LATENT_SHAPE,
+    Denoiser,
+    checksum,
+    decode,
+    load_denoiser,
+    load_vae,
+    metadata,
+    sample,
+    weights_path,
+)
+from training.autoencoder import encode_all
+from training.data import load_split, to_signal
+
+RESULTS = Path(__file__).parent / "results" / "starter_models.json"
+NAMES = ("S", "S-eps", "B", "XL")
+CLASSES = 10
+BATCH = 250
+TIMING_BATCH = 10
+
+
+@dataclass(frozen=True)
+class Run:
+    """One way to make the samples: which model takes which part of the steps, and the guidance."""
+
+    stages: tuple[str, ...]  # names in run order
+    fraction: float  # part of the steps that the first of two stages takes; 1 with one stage
+    cfg: float
+
+    @property
+    def title(self) -> str:
+        return "→".join(self.stages) + (f" {self.fraction:g}" if len(self.stages) > 1 else "")
+
+    def stage_names(self, steps: int) -> list[str]:
+        """The model of each step; the first stage takes round(fraction * steps), halves up."""
+        first = int(self.fraction * steps + 0.5)
+        return [self.stages[0]] * first + [self.stages[-1]] * (steps - first)
+
+
+ALONE = [Run((name,), 1.0, cfg) for name in NAMES for cfg in (1.0, 2.0)]
+STITCHED = [Run(("S", "XL"), fraction, cfg) for fraction in (0.2, 0.4, 0.6) for cfg in (1.0, 2.0)]
+STITCHED += [Run(("B", "XL"), 0.4, cfg) for cfg in (1.0, 2.0)]
+
+
+class Judge:
+    """Scores signals (N, 1, 28, 28) against the training set in the classifier's features."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.classifier = classifier
+        features, _ = self.describe(to_signal(load_split("train")[0]))
+        self.real, self.real_features = Gaussian.fit(features), features
+
+    def describe(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        features = torch.cat([self.classifier.features(part) for part in pixels.split(500)])
+        return features, self.classifier.head(features)
+
+    def score(self, pixels: Tensor, labels: Tensor) -> dict[str, float]:
+        features, logits = self.describe(pixels)
+        precision, recall = precision_recall(self.real_features[: len(features)], features)
+        return {
+            "samples": len(features),
+            "fid": round(frechet_distance(Gaussian.fit(features), self.real), 3),
+            "precision": round(precision, 4),
+            "recall": round(recall, 4),
+            "accuracy": round(accuracy(logits, labels), 4),
+        }
+
+
+def generate(
+    run: Run, denoisers: dict[str, Denoiser], vae: nn.Module, samples: int, steps: int
+) -> tuple[Tensor, Tensor, float]:
+    """Signals, labels and seconds of sampling; the noise and the labels are the same for every run."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(samples) % CLASSES
+    stages = [denoisers[name] for name in run.stage_names(steps)]
+    pixels, seconds = [], 0.0
+    for part in tqdm(labels.split(BATCH), desc=f"{run.title} cfg {run.cfg:g}", unit="batch", leave=False):
+        noise = torch.randn(len(part), *LATENT_SHAPE, generator=generator)
+        started = time.perf_counter()
+        latents = sample(stages, noise, nn.functional.one_hot(part, CLASSES).float(), run.cfg)
+        seconds += time.perf_counter() - started
+        pixels.append(decode(vae, latents))
+    return torch.cat(pixels), labels, seconds
+
+
+def reference_rows(judge: Judge, vae: nn.Module, samples: int) -> dict[str, dict[str, float]]:
+    """The floor: held-out images as they are, and after one trip through the VAE."""
+    images, labels = load_split("test")
+    pixels, labels = to_signal(images[:samples]), labels[:samples]
+    latents, _ = encode_all(vae, pixels)
+    decoded = torch.cat([decode(vae, part) for part in latents.split(BATCH)])
+    l1 = (decoded - pixels).abs().mean().item() / 2
+    return {"real": judge.score(pixels, labels), "reconstruction": {**judge.score(decoded, labels), "l1": round(l1, 4)}}
+
+
+def costs(denoisers: dict[str, Denoiser], rounds: int = 60) -> dict[str, dict[str, float]]:
+    """FLOPs and median milliseconds of one guided step at batch 10; the models take turns, so that load hits all."""
+    x, weights = torch.randn(TIMING_BATCH, *LATENT_SHAPE), torch.eye(CLASSES)
+    seconds: dict[str, list[float]] = {name: [] for name in denoisers}
+    for _ in tqdm(range(rounds), desc="timing", leave=False):
+        for name, denoiser in denoisers.items():
+            started = time.perf_counter()
+            denoiser(x, 0.5, weights, 2.0)
+            seconds[name].append(time.perf_counter() - started)
+    result = {}
+    for name, denoiser in denoisers.items():
+        with FlopCounterMode(display=False) as counter:
+            denoiser(x[:1], 0.5, weights[:1], 2.0)
+        result[name] = {
+            "parameters": sum(parameter.numel() for parameter in denoiser.model.parameters()),
+            "flops_per_guided_step": counter.get_total_flops(),
+            "ms_per_guided_step": round(1000 * median(seconds[name][rounds // 6 :]), 2),
+        }
+    return result
+
+
+def files(names: list[str]) -> dict[str, dict[str, Any]]:
+    """Size, checksum and training record of each weight file."""
+    paths = {name: weights_path(name) for name in ["vae", *names]}
+    rows: dict[str, dict[str, Any]] = {
+        name: {"file": path.name, "bytes": path.stat().st_size, "sha256": checksum(path)}
+        for name, path in paths.items()
+    }
+    for name, path in paths.items():
+        rows[name]["training"] = json.loads(metadata(path)["tstitch.training"])
+    return rows
+
+
+@torch.no_grad()
+def evaluate(samples: int, steps: int, runs: list[Run], fresh: bool) -> dict[str, Any]:
+    names = [name for name in NAMES if weights_path(name).is_file()]
+    vae, denoisers = load_vae(), {name: load_denoiser(name) for name in names}
+    judge = Judge(load_classifier())
+    weights = files(names)
+    classifier = metadata(WEIGHTS)
+    known = {} if fresh or not RESULTS.is_file() else json.loads(RESULTS.read_text())
+    results: dict[str, Any] = {
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        },
+        "classifier": {"test_accuracy": float(classifier["test_accuracy"]), "sha256": checksum(WEIGHTS)},
+        "files": weights,
+        "costs": costs(denoisers),
+        "reference": reference_rows(judge, vae, samples),
+        "runs": [],
+    }
+    old = {row["key"]: row for row in known.get("runs", [])}
+    for run in tqdm([run for run in runs if set(run.stages) <= set(names)], desc="runs"):
+        marks = [weights[name]["sha256"][:12] for name in ("vae", *run.stages)]
+        key = f"{run.title} cfg {run.cfg:g} steps {steps} samples {samples} {results['classifier']['sha256'][:12]} {marks}"
+        row = old.get(key)
+        if row is None:
+            pixels, labels, seconds = generate(run, denoisers, vae, samples, steps)
+            row = {
+                "key": key,
+                "run": run.title,
+                "cfg": run.cfg,
+                "steps": steps,
+                **judge.score(pixels, labels),
+                "seconds": round(seconds, 1),
+            }
+            tqdm.write(f"{run.title} cfg {run.cfg:g}: {row}")
+        results["runs"].append(row)
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="dev.py eval", description=__doc__)
+    parser.add_argument("--samples", type=int, default=5000)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--fresh", action="store_true", help="measure every row again")
+    args = parser.parse_args()
+    write_tables(evaluate(args.samples, args.steps, ALONE + STITCHED, args.fresh))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""The generated tables of `models/README.md`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+CARD = Path(__file__).parent.parent / "models" / "README.md"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, [":--"] + ["--:"] * (len(header) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def quality_table(results: dict[str, Any]) -> str:
+    """FID, accuracy, precision and recall of each run; guidance off and on side by side."""
+    rows = []
+    for name, label in (("real", "held-out real images"), ("reconstruction", "their reconstruction by the VAE")):
+        score = results["reference"][name]
+        figures = [
+            f"{score['fid']:.2f}",
+            f"{score['accuracy']:.3f}",
+            f"{score['precision']:.2f}",
+            f"{score['recall']:.2f}",
+        ]
+        rows.append([label, "", *figures])
+    for run in results["runs"]:
+        figures = [f"{run['fid']:.2f}", f"{run['accuracy']:.3f}", f"{run['precision']:.2f}", f"{run['recall']:.2f}"]
+        rows.append([run["run"], f"{run['cfg']:g}", *figures])
+    return table(["", "cfg", "FID", "class accuracy", "precision", "recall"], rows)
+
+
+def cost_table(results: dict[str, Any]) -> str:
+    rows = []
+    for name, cost in results["costs"].items():
+        training = results["files"][name]["training"]
+        rows.append(
+            [
+                name,
+                f"{cost['parameters'] / 1e6:.2f} M",
+                f"{cost['flops_per_guided_step'] / 1e6:.0f} M",
+                f"{cost['ms_per_guided_step']:.1f}",
+                f"{training['images'] / 1e6:.2f} M",
+                f"{training['seconds'] / 60:.0f}",
+            ]
+        )
+    header = ["", "parameters", "FLOPs a step", "ms a step", "training images seen", "minutes of training"]
+    return table(header, rows)
+
+
+def file_table(results: dict[str, Any]) -> str:
+    rows = [[row["file"], f"{row['bytes'] / 1e6:.2f} MB", f"`{row['sha256']}`"] for row in results["files"].values()]
+    return table(["file", "size", "sha256"], rows)
+
+
+def with_tables(text: str, results: dict[str, Any]) -> str:
+    """The card's text with the part between each pair of table marks made anew."""
+    for name, make in (("quality", quality_table), ("cost", cost_table), ("files", file_table)):
+        body = f"<!-- {name} -->\n{make(results)}\n<!-- end -->"
+        text, count = re.subn(rf"<!-- {name} -->\n.*?<!-- end -->", lambda _, body=body: body, text, flags=re.S)
+        if count != 1:
+            raise ValueError(f"{CARD} needs exactly one <!-- {name} --> ... <!-- end --> pair, found {count}")
+    return text
+
+
+def write_tables(results: dict[str, Any]) -> None:
+    CARD.write_text(with_tables(CARD.read_text(), results))

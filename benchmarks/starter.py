@@ -1,0 +1,103 @@
+"""The starter models in plain torch, and the two reference samplers that score them without the host's sampling."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.autoencoder import build_vae
+from training.denoiser import ddpm_alphas_bar
+from tstitch.families.dit import DiT, DiTConfig
+
+MODELS = Path(__file__).parent.parent / "models"
+LATENT_SHAPE = (4, 7, 7)
+
+
+def weights_path(name: str) -> Path:
+    return MODELS / f"starter_{name.lower().replace('-', '_')}.safetensors"
+
+
+def checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def metadata(path: Path) -> dict[str, str]:
+    with safe_open(path, "pt") as file:
+        return file.metadata()
+
+
+def fused_attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+    q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """One starter DiT with what its prediction means."""
+
+    name: str
+    model: DiT
+    prediction: str  # "flow" or "eps"
+    time_scale: float
+
+    def __call__(self, x: Tensor, time: float, weights: Tensor, cfg: float) -> Tensor:
+        """The guided prediction for `x` (N, 4, 7, 7) and class weights (N, 10); both halves in one batch."""
+        timesteps = torch.full((len(x),), self.time_scale * time)
+        if cfg == 1.0:
+            return self.model(x, timesteps, weights[:, None])
+        both = torch.cat([weights, torch.zeros_like(weights)])[:, None]
+        cond, uncond = self.model(x.repeat(2, 1, 1, 1), timesteps.repeat(2), both).chunk(2)
+        return uncond + cfg * (cond - uncond)
+
+
+def load_denoiser(name: str) -> Denoiser:
+    path = weights_path(name)
+    info = metadata(path)
+    model = DiT(DiTConfig(**json.loads(info["tstitch.dit"])), fused_attention)
+    model.load_state_dict(load_file(path))
+    model.float().eval().requires_grad_(False)
+    return Denoiser(name, model, info["tstitch.prediction"], float(info["tstitch.time_scale"]))
+
+
+def load_vae() -> nn.Module:
+    vae = build_vae()
+    vae.load_state_dict(load_file(MODELS / "starter_vae.safetensors"))
+    return vae.float().eval().requires_grad_(False)
+
+
+def decode(vae: nn.Module, latents: Tensor) -> Tensor:
+    """Signals (N, 1, 28, 28), rounded to the 256 levels of an image file."""
+    pixels = vae.decoder(vae.post_quant_conv(latents)).mean(dim=1, keepdim=True).clamp(-1, 1)
+    return ((pixels + 1) * 127.5).round() / 127.5 - 1
+
+
+def sample(stages: list[Denoiser], noise: Tensor, weights: Tensor, cfg: float) -> Tensor:
+    """Latents by Euler (flow) or DDIM (eps, arXiv 2010.02502); `stages` names the model of each step."""
+    sampler = ddim if stages[0].prediction == "eps" else euler
+    return sampler(stages, noise, weights, cfg)
+
+
+def euler(stages: list[Denoiser], x: Tensor, weights: Tensor, cfg: float) -> Tensor:
+    times = torch.linspace(1, 0, len(stages) + 1).tolist()
+    for stage, time, following in zip(stages, times[:-1], times[1:], strict=True):
+        x = x + (following - time) * stage(x, time, weights, cfg)
+    return x
+
+
+def ddim(stages: list[Denoiser], x: Tensor, weights: Tensor, cfg: float) -> Tensor:
+    alphas_bar = ddpm_alphas_bar()
+    steps = torch.linspace(999, 0, len(stages) + 1).round().long()[:-1]
+    levels = [*alphas_bar[steps].tolist(), 1.0]
+    for stage, step, level, following in zip(stages, steps.tolist(), levels[:-1], levels[1:], strict=True):
+        eps = stage(x, step, weights, cfg)
+        x0 = (x - (1 - level) ** 0.5 * eps) / level**0.5
+        x = following**0.5 * x0 + (1 - following) ** 0.5 * eps
+    return x
