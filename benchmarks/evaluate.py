@@ -170,11 +170,11 @@ def evaluate(samples: int, steps: int, runs: list[Run], fresh: bool) -> dict[str
         "reference": reference_rows(judge, vae, samples),
         "runs": [],
     }
-    old = {row["key"]: row for row in known.get("runs", [])}
+    waiting = {row["key"]: row for row in known.get("runs", [])}
     for run in tqdm([run for run in runs if set(run.stages) <= set(names)], desc="runs"):
-        marks = [weights[name]["sha256"][:12] for name in ("vae", *run.stages)]
-        key = f"{run.title} cfg {run.cfg:g} steps {steps} samples {samples} {results['classifier']['sha256'][:12]} {marks}"
-        row = old.get(key)
+        marks = [checksum(path)[:12] for path in (WEIGHTS, *map(weights_path, ("vae", *run.stages)))]
+        key = " ".join([run.title, f"cfg {run.cfg:g}", f"steps {steps}", f"samples {samples}", *marks])
+        row = waiting.pop(key, None)
         if row is None:
             pixels, labels, seconds = generate(run, denoisers, vae, samples, steps)
             row = {
@@ -187,9 +187,14 @@ def evaluate(samples: int, steps: int, runs: list[Run], fresh: bool) -> dict[str
             }
             tqdm.write(f"{run.title} cfg {run.cfg:g}: {row}")
         results["runs"].append(row)
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        write_results({**results, "runs": [*results["runs"], *waiting.values()]})
+    write_results(results)
     return results
+
+
+def write_results(results: dict[str, Any]) -> None:
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from benchmarks.classifier import Classifier
 from training.data import load_split, to_signal
 from training.loop import Schedule, Trainer
 
-SCHEDULE = Schedule(images=720_000, batch=128, warmup=6_400, hold=0.2)
+SCHEDULE = Schedule(images=480_000, batch=128, warmup=6_400, hold=0.2)
 
 
 def train_classifier(path: str) -> None:

@@ -136,7 +136,8 @@ def test_noised_flow_is_the_straight_path() -> None:
     x0, noise = torch.randn(64, 4, 7, 7), torch.randn(64, 4, 7, 7)
     x, timesteps, target = noised("flow", x0, noise, torch.Generator().manual_seed(0))
     t = timesteps[:, None, None, None] / 1000
-    assert 0 < t.min() and t.max() < 1
+    assert t.min() > 0
+    assert t.max() < 1
     torch.testing.assert_close(x - t * target, x0, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(x + (1 - t) * target, noise, atol=1e-4, rtol=1e-4)
 
@@ -146,7 +147,9 @@ def test_noised_eps_is_the_ddpm_forward_process() -> None:
     x, timesteps, target = noised("eps", x0, noise, torch.Generator().manual_seed(0))
     betas = np.linspace(1e-4, 2e-2, 1000)
     alpha_bar = torch.tensor([np.prod(1 - betas[: int(t) + 1]) for t in timesteps]).float()[:, None, None, None]
-    assert timesteps.min() >= 0 and timesteps.max() <= 999 and torch.equal(timesteps, timesteps.round())
+    assert timesteps.min() >= 0
+    assert timesteps.max() <= 999
+    assert torch.equal(timesteps, timesteps.round())
     assert torch.equal(target, noise)
     torch.testing.assert_close(x, alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise, atol=1e-4, rtol=1e-4)
 
