@@ -15,7 +15,8 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
@@ -91,7 +92,7 @@ class Judge:
 
 
 def generate(
-    run: Run, denoisers: dict[str, Denoiser], vae: nn.Module, samples: int, steps: int
+    run: Run, denoisers: dict[str, Denoiser], vae: Any, samples: int, steps: int
 ) -> tuple[Tensor, Tensor, float]:
     """Signals, labels and seconds of sampling; the noise and the labels are the same for every run."""
     generator = torch.Generator().manual_seed(0)
@@ -101,13 +102,13 @@ def generate(
     for part in tqdm(labels.split(BATCH), desc=f"{run.title} cfg {run.cfg:g}", unit="batch", leave=False):
         noise = torch.randn(len(part), *LATENT_SHAPE, generator=generator)
         started = time.perf_counter()
-        latents = sample(stages, noise, nn.functional.one_hot(part, CLASSES).float(), run.cfg)
+        latents = sample(stages, noise, F.one_hot(part, CLASSES).float(), run.cfg)
         seconds += time.perf_counter() - started
         pixels.append(decode(vae, latents))
     return torch.cat(pixels), labels, seconds
 
 
-def reference_rows(judge: Judge, vae: nn.Module, samples: int) -> dict[str, dict[str, float]]:
+def reference_rows(judge: Judge, vae: Any, samples: int) -> dict[str, dict[str, float]]:
     """The floor: held-out images as they are, and after one trip through the VAE."""
     images, labels = load_split("test")
     pixels, labels = to_signal(images[:samples]), labels[:samples]

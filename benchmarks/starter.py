@@ -6,11 +6,12 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from training.autoencoder import build_vae
@@ -67,13 +68,13 @@ def load_denoiser(name: str) -> Denoiser:
     return Denoiser(name, model, info["tstitch.prediction"], float(info["tstitch.time_scale"]))
 
 
-def load_vae() -> nn.Module:
+def load_vae() -> Any:
     vae = build_vae()
     vae.load_state_dict(load_file(MODELS / "starter_vae.safetensors"))
     return vae.float().eval().requires_grad_(False)
 
 
-def decode(vae: nn.Module, latents: Tensor) -> Tensor:
+def decode(vae: Any, latents: Tensor) -> Tensor:
     """Signals (N, 1, 28, 28), rounded to the 256 levels of an image file."""
     pixels = vae.decoder(vae.post_quant_conv(latents)).mean(dim=1, keepdim=True).clamp(-1, 1)
     return ((pixels + 1) * 127.5).round() / 127.5 - 1

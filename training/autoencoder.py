@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -13,7 +14,7 @@ from training.data import load_split, to_signal
 from training.host import prepare_host
 from training.loop import Schedule, Trainer
 
-VAE_CONFIG = {
+VAE_CONFIG: dict[str, Any] = {
     "embed_dim": 4,
     "ddconfig": {
         "double_z": True,
@@ -32,19 +33,19 @@ KL_WEIGHT = 5e-4  # a mean over latent elements, against a mean over pixels
 SCHEDULE = Schedule(images=130_000, batch=64, warmup=6_400, hold=0.4)
 
 
-def build_vae() -> nn.Module:
+def build_vae() -> Any:
     prepare_host()
     from comfy.ldm.models.autoencoder import AutoencoderKL
 
     model = AutoencoderKL(**VAE_CONFIG)
     for module in model.modules():
-        if hasattr(module, "reset_parameters"):
-            # The host's layers leave their weights uninitialised on purpose.
-            type(module).__mro__[1].reset_parameters(module)
+        for layer in (nn.Linear, nn.Conv2d, nn.GroupNorm):
+            if isinstance(module, layer):
+                layer.reset_parameters(module)  # the host's layers leave their weights uninitialised on purpose
     return model
 
 
-def moments(vae: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
+def moments(vae: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and log-variance (N, 4, 7, 7) of the posterior for signals (N, 1, 28, 28)."""
     mean, logvar = vae.quant_conv(vae.encoder(pixels.expand(-1, 3, -1, -1))).chunk(2, dim=1)
     return mean, logvar.clamp(-30, 20)
@@ -74,7 +75,7 @@ def train_vae(path: str) -> None:
     save_file(state, path, metadata)
 
 
-def _loss(model: nn.Module, pixels: Tensor) -> Tensor:
+def _loss(model: Any, pixels: Tensor) -> Tensor:
     mean, logvar = moments(model, pixels)
     latent = mean + torch.exp(0.5 * logvar) * torch.randn_like(mean)
     decoded = model.decoder(model.post_quant_conv(latent)).float()
@@ -86,13 +87,13 @@ def _loss(model: nn.Module, pixels: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def encode_all(vae: nn.Module, pixels: Tensor, batch: int = 500) -> tuple[Tensor, Tensor]:
+def encode_all(vae: Any, pixels: Tensor, batch: int = 500) -> tuple[Tensor, Tensor]:
     parts = [moments(vae, part) for part in pixels.split(batch)]
     return torch.cat([mean for mean, _ in parts]), torch.cat([logvar for _, logvar in parts])
 
 
 @torch.no_grad()
-def normalize_latents(vae: nn.Module, pixels: Tensor) -> None:
+def normalize_latents(vae: Any, pixels: Tensor) -> None:
     """Fold a per-channel affine map into the two 1x1 convolutions, so that latents have mean 0 and variance 1."""
     mean, logvar = encode_all(vae, pixels)
     shift = mean.mean(dim=(0, 2, 3))
@@ -108,7 +109,7 @@ def normalize_latents(vae: nn.Module, pixels: Tensor) -> None:
 
 
 @torch.no_grad()
-def preview_factors(vae: nn.Module, pixels: Tensor) -> tuple[list[list[float]], list[float]]:
+def preview_factors(vae: Any, pixels: Tensor) -> tuple[list[list[float]], list[float]]:
     """Least-squares map from latent channels to pixel values, for the host's latent2rgb preview."""
     mean, _ = encode_all(vae, pixels)
     target = F.avg_pool2d(pixels, 4).reshape(-1, 1)  # (N * 49, 1)

@@ -32,11 +32,11 @@ def train_classifier(path: str) -> None:
         with torch.autocast("cpu", torch.bfloat16):
             return F.cross_entropy(model(pixels).float(), labels[batch], label_smoothing=0.05)
 
-    model = trainer.run(loss_of)
-    state = {key: value.half().contiguous() for key, value in model.state_dict().items()}
+    average = trainer.run(loss_of)
+    state = {key: value.half().contiguous() for key, value in average.state_dict().items()}
     images, labels = load_split("test")
     with torch.no_grad():
-        guesses = torch.cat([model(to_signal(part)).argmax(dim=1) for part in images.split(1000)])
+        guesses = torch.cat([average(to_signal(part)).argmax(dim=1) for part in images.split(1000)])
     accuracy = (guesses == labels).float().mean().item()
     save_file(state, path, {"test_accuracy": f"{accuracy:.4f}", "images": str(SCHEDULE.images)})
     print(f"test accuracy {accuracy:.4f}")

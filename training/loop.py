@@ -42,7 +42,8 @@ class Schedule:
 
 def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Hidden matrices, which Muon orthogonalises, and the rest (embeddings, first and last layers, biases)."""
-    hidden, rest = [], []
+    hidden: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         (hidden if parameter.ndim == 2 and ".weight" in name and "blocks." in name else rest).append(parameter)
     return hidden, rest
@@ -92,7 +93,8 @@ class Trainer:
 
     def update_ema(self) -> None:
         decay = min(self.ema_decay, (1 + self.step) / (10 + self.step))
-        averaged, current = list(self.ema.parameters()), list(self.model.parameters())
+        averaged: list[Tensor] = list(self.ema.parameters())
+        current: list[Tensor] = list(self.model.parameters())
         torch._foreach_lerp_(averaged, current, 1 - decay)
 
     def run(self, loss_of: Callable[[int], Tensor]) -> nn.Module:
