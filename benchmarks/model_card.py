@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,14 @@ def quality_table(results: dict[str, Any]) -> str:
     for name, label in (("real", "held-out real images"), ("reconstruction", "their reconstruction by the VAE")):
         score = results["reference"][name]
         figures = [
-            f"{score['fid']:.2f}",
+            f"{score['fid']:.3f}",
             f"{score['accuracy']:.3f}",
             f"{score['precision']:.2f}",
             f"{score['recall']:.2f}",
         ]
         rows.append([label, "", *figures])
     for run in results["runs"]:
-        figures = [f"{run['fid']:.2f}", f"{run['accuracy']:.3f}", f"{run['precision']:.2f}", f"{run['recall']:.2f}"]
+        figures = [f"{run['fid']:.3f}", f"{run['accuracy']:.3f}", f"{run['precision']:.2f}", f"{run['recall']:.2f}"]
         rows.append([run["run"], f"{run['cfg']:g}", *figures])
     return table(["", "cfg", "FID", "class accuracy", "precision", "recall"], rows)
 
@@ -58,10 +57,11 @@ def file_table(results: dict[str, Any]) -> str:
 def with_tables(text: str, results: dict[str, Any]) -> str:
     """The card's text with the part between each pair of table marks made anew."""
     for name, make in (("quality", quality_table), ("cost", cost_table), ("files", file_table)):
-        body = f"<!-- {name} -->\n{make(results)}\n<!-- end -->"
-        text, count = re.subn(rf"<!-- {name} -->\n.*?<!-- end -->", lambda _, body=body: body, text, flags=re.S)
-        if count != 1:
-            raise ValueError(f"{CARD} needs exactly one <!-- {name} --> ... <!-- end --> pair, found {count}")
+        before, mark, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        if not mark or not end:
+            raise ValueError(f"{CARD} has no <!-- {name} --> ... <!-- end --> pair")
+        text = f"{before}{mark}{make(results)}\n{end}{after}"
     return text
 
 

@@ -38,8 +38,9 @@ def build_vae() -> Any:
     from comfy.ldm.models.autoencoder import AutoencoderKL
 
     model = AutoencoderKL(**VAE_CONFIG)
+    layers: tuple[Any, ...] = (nn.Linear, nn.Conv2d, nn.GroupNorm)
     for module in model.modules():
-        for layer in (nn.Linear, nn.Conv2d, nn.GroupNorm):
+        for layer in layers:
             if isinstance(module, layer):
                 layer.reset_parameters(module)  # the host's layers leave their weights uninitialised on purpose
     return model
