@@ -13,21 +13,18 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def figures(score: dict[str, Any]) -> list[str]:
+    return [f"{score['fid']:.3f}", f"{score['accuracy']:.3f}", f"{score['precision']:.2f}", f"{score['recall']:.2f}"]
+
+
 def quality_table(results: dict[str, Any]) -> str:
-    """FID, accuracy, precision and recall of each run; guidance off and on side by side."""
-    rows = []
-    for name, label in (("real", "held-out real images"), ("reconstruction", "their reconstruction by the VAE")):
-        score = results["reference"][name]
-        figures = [
-            f"{score['fid']:.3f}",
-            f"{score['accuracy']:.3f}",
-            f"{score['precision']:.2f}",
-            f"{score['recall']:.2f}",
-        ]
-        rows.append([label, "", *figures])
-    for run in results["runs"]:
-        figures = [f"{run['fid']:.3f}", f"{run['accuracy']:.3f}", f"{run['precision']:.2f}", f"{run['recall']:.2f}"]
-        rows.append([run["run"], f"{run['cfg']:g}", *figures])
+    """FID, accuracy, precision and recall of the references and of each run."""
+    reference = results["reference"]
+    rows = [
+        ["held-out real images", "", *figures(reference["real"])],
+        ["their reconstruction by the VAE", "", *figures(reference["reconstruction"])],
+    ]
+    rows += [[run["run"], f"{run['cfg']:g}", *figures(run)] for run in results["runs"]]
     return table(["", "cfg", "FID", "class accuracy", "precision", "recall"], rows)
 
 
