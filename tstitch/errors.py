@@ -1,0 +1,5 @@
+"""The one exception of the pack."""
+
+
+class StitchError(ValueError):
+    """Wrong use of a node. The message is one sentence for the person at the node: input, values, remedy."""

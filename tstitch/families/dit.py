@@ -1,0 +1,219 @@
+"""The Diffusion Transformer backbone (DiT, arXiv 2212.09748), shared by DiT, SiT, REPA and Shortcut checkpoints.
+
+Parameter names follow the published DiT checkpoints, so their state dicts load without a key map. Layers come from an
+`operations` namespace (the host's `comfy.ops` in the host, `torch.nn` in training), attention from a function, so the
+module itself needs nothing but torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Attention = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+
+
+@dataclass(frozen=True)
+class DiTConfig:
+    """Everything that fixes the shape of one DiT."""
+
+    depth: int  # transformer blocks
+    width: int  # hidden size D
+    heads: int
+    patch: int  # latent pixels along one side of a token
+    channels: int  # latent channels C
+    classes: int  # real classes; the embedding table has one more row, the null class
+    grid: int  # tokens along one side of the stored position embedding
+    learn_sigma: bool = False  # output 2C channels, the second half is dropped
+
+    def to_dict(self) -> dict[str, int | bool]:
+        return asdict(self)
+
+
+def timestep_embedding(t: Tensor, dim: int, max_period: float = 10000.0) -> Tensor:
+    """Sinusoidal features of `t` (N,), cosines first, as DiT checkpoints expect (section 3.2 of arXiv 2212.09748)."""
+    half = dim // 2
+    frequencies = torch.exp(-math.log(max_period) * torch.arange(half, dtype=torch.float32, device=t.device) / half)
+    angles = t[:, None].float() * frequencies[None]  # (N, dim/2)
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)  # (N, dim)
+
+
+def sincos_position_embedding(dim: int, height: int, width: int) -> Tensor:
+    """Fixed 2-D sine-cosine position embedding of a `height` x `width` token grid: (1, height * width, dim)."""
+    quarter = dim // 4
+    frequencies = 1.0 / 10000 ** (torch.arange(quarter, dtype=torch.float64) / quarter)
+    rows, columns = torch.meshgrid(
+        torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64), indexing="ij"
+    )
+    parts = []
+    for position in (columns, rows):
+        angles = position.reshape(-1, 1) * frequencies[None]
+        parts += [angles.sin(), angles.cos()]
+    return torch.cat(parts, dim=1).float()[None]
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    return x * (1 + scale.unsqueeze(1)) + shift.unsqueeze(1)
+
+
+class PatchEmbed(nn.Module):
+    def __init__(self, config: DiTConfig, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        self.proj = operations.Conv2d(config.channels, config.width, config.patch, stride=config.patch, **factory)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(x).flatten(2).transpose(1, 2)  # (N, T, D)
+
+
+class ScalarEmbedder(nn.Module):
+    """Embeds one number a sample: the timestep (and, in Shortcut models, the step size)."""
+
+    FREQUENCIES = 256
+
+    def __init__(self, width: int, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(
+            operations.Linear(self.FREQUENCIES, width, **factory),
+            nn.SiLU(),
+            operations.Linear(width, width, **factory),
+        )
+
+    def forward(self, t: Tensor, dtype: torch.dtype) -> Tensor:
+        return self.mlp(timestep_embedding(t, self.FREQUENCIES).to(dtype))  # (N, D)
+
+
+class LabelEmbedder(nn.Module):
+    """Class embedding as a weighted sum of table rows; the weight that is missing to 1 goes to the null class.
+
+    One-hot weights are a plain look-up, zeros are the null class, and mixtures interpolate between classes.
+    """
+
+    def __init__(self, classes: int, width: int, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        self.embedding_table = operations.Embedding(classes + 1, width, **factory)
+
+    def forward(self, weights: Tensor, dtype: torch.dtype) -> Tensor:
+        null = 1 - weights.sum(dim=-1, keepdim=True)
+        weights = torch.cat([weights, null], dim=-1)  # (N, classes + 1)
+        rows = torch.arange(weights.shape[-1], device=weights.device)
+        return weights.to(dtype) @ self.embedding_table(rows).to(dtype)  # (N, D)
+
+
+class SelfAttention(nn.Module):
+    def __init__(self, config: DiTConfig, attention: Attention, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        self.heads, self.attention = config.heads, attention
+        self.qkv = operations.Linear(config.width, 3 * config.width, **factory)
+        self.proj = operations.Linear(config.width, config.width, **factory)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).chunk(3, dim=-1)  # each (N, T, D)
+        return self.proj(self.attention(q, k, v, self.heads))
+
+
+class Mlp(nn.Module):
+    def __init__(self, width: int, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        self.fc1 = operations.Linear(width, 4 * width, **factory)
+        self.act = nn.GELU(approximate="tanh")
+        self.fc2 = operations.Linear(4 * width, width, **factory)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.act(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """One adaLN-Zero transformer block (figure 3 of arXiv 2212.09748)."""
+
+    def __init__(self, config: DiTConfig, attention: Attention, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        width = config.width
+        self.norm1 = operations.LayerNorm(width, elementwise_affine=False, eps=1e-6, **factory)
+        self.attn = SelfAttention(config, attention, operations, **factory)
+        self.norm2 = operations.LayerNorm(width, elementwise_affine=False, eps=1e-6, **factory)
+        self.mlp = Mlp(width, operations, **factory)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), operations.Linear(width, 6 * width, **factory))
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.adaLN_modulation(c).chunk(6, dim=-1)
+        x = x + gate_a.unsqueeze(1) * self.attn(modulate(self.norm1(x), shift_a, scale_a))
+        return x + gate_m.unsqueeze(1) * self.mlp(modulate(self.norm2(x), shift_m, scale_m))
+
+
+class FinalLayer(nn.Module):
+    def __init__(self, config: DiTConfig, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        width, channels = config.width, config.channels * (2 if config.learn_sigma else 1)
+        self.norm_final = operations.LayerNorm(width, elementwise_affine=False, eps=1e-6, **factory)
+        self.linear = operations.Linear(width, config.patch**2 * channels, **factory)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), operations.Linear(width, 2 * width, **factory))
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        shift, scale = self.adaLN_modulation(c).chunk(2, dim=-1)
+        return self.linear(modulate(self.norm_final(x), shift, scale))
+
+
+class DiT(nn.Module):
+    """Diffusion Transformer on latents (N, C, H, W), with the call signature of the host's diffusion models."""
+
+    def __init__(
+        self,
+        config: DiTConfig,
+        attention: Attention,
+        operations: Any = nn,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        factory: dict[str, Any] = {"dtype": dtype, "device": device}
+        self.config, self.dtype = config, dtype
+        self.x_embedder = PatchEmbed(config, operations, **factory)
+        self.t_embedder = ScalarEmbedder(config.width, operations, **factory)
+        self.y_embedder = LabelEmbedder(config.classes, config.width, operations, **factory)
+        self.blocks = nn.ModuleList(Block(config, attention, operations, **factory) for _ in range(config.depth))
+        self.final_layer = FinalLayer(config, operations, **factory)
+
+    def forward(
+        self, x: Tensor, timesteps: Tensor, context: Tensor, transformer_options: dict | None = None, **_: Any
+    ) -> Tensor:
+        """Predict the model's target for `x`.
+
+        x: (N, C, H, W), H and W multiples of the patch; timesteps: (N,), in the units the weights were trained with;
+        context: (N, K, classes) class weights, averaged over K. Returns (N, C, H, W).
+        """
+        height, width = x.shape[-2] // self.config.patch, x.shape[-1] // self.config.patch
+        tokens = self.x_embedder(x)
+        tokens = tokens + sincos_position_embedding(self.config.width, height, width).to(tokens)
+        c = self.t_embedder(timesteps, x.dtype) + self.y_embedder(context.float().mean(dim=1), x.dtype)  # (N, D)
+        for block in self.blocks:
+            tokens = block(tokens, c)
+        return self.unpatchify(self.final_layer(tokens, c), height, width)
+
+    def unpatchify(self, tokens: Tensor, height: int, width: int) -> Tensor:
+        patch = self.config.patch
+        x = tokens.unflatten(-1, (patch, patch, -1)).unflatten(1, (height, width))  # (N, h, w, p, p, C)
+        x = x.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)  # (N, C, h * p, w * p)
+        return x[:, : self.config.channels]
+
+    def initialize_weights(self) -> None:
+        """Initialisation of section 3.2 of arXiv 2212.09748: Xavier layers, zero gates, zero output."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        nn.init.xavier_uniform_(self.x_embedder.proj.weight.flatten(1))
+        nn.init.zeros_(self.x_embedder.proj.bias)
+        nn.init.normal_(self.y_embedder.embedding_table.weight, std=0.02)
+        for layer in (self.t_embedder.mlp[0], self.t_embedder.mlp[2]):
+            nn.init.normal_(layer.weight, std=0.02)
+        for layer in [block.adaLN_modulation[-1] for block in self.blocks] + [
+            self.final_layer.adaLN_modulation[-1],
+            self.final_layer.linear,
+        ]:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)

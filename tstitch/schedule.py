@@ -1,0 +1,228 @@
+"""Which model owns which step: plain values and arithmetic, no tensors, no host.
+
+Stages are numbered 0, 1, ... in run order inside the code and 1, 2, ... in the text that people write; the last stage
+is the model that finishes.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from .errors import StitchError
+
+UNITS = ("steps", "step", "timestep", "sigma")
+
+#: Samplers recompute a noise level through exp and log; a level this close (relative) to a boundary is the boundary.
+LEVEL_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """The noise levels of one run, as plain numbers, and the run's place in its full schedule."""
+
+    sigmas: tuple[float, ...]  # levels between the steps, one more than there are steps
+    timesteps: tuple[float, ...]  # the same levels as t in [0, 1], 1 = pure noise
+    sigma_of_fraction: Callable[[float], float]  # the host's percent_to_sigma
+    first_step: int = 0  # of the full schedule
+    total_steps: int | None = None  # of the full schedule; None where only a part of an unknown one is seen
+
+    @property
+    def steps(self) -> int:
+        return len(self.sigmas) - 1
+
+    @property
+    def is_monotone(self) -> bool:
+        falls = [a >= b for a, b in zip(self.sigmas, self.sigmas[1:], strict=False)]
+        rises = [a <= b for a, b in zip(self.sigmas, self.sigmas[1:], strict=False)]
+        return all(falls) or all(rises)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Consecutive steps start <= j < stop of one stage."""
+
+    stage: int
+    start: int
+    stop: int
+
+    @property
+    def steps(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The stage that owns each step of a run."""
+
+    owners: tuple[int, ...]
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """Stages with at least one step, in numerical order."""
+        return tuple(sorted(set(self.owners)))
+
+    @property
+    def intervals(self) -> tuple[Interval, ...]:
+        found, start = [], 0
+        for stage, group in groupby(self.owners):
+            stop = start + len(list(group))
+            found.append(Interval(stage, start, stop))
+            start = stop
+        return tuple(found)
+
+    @property
+    def pattern(self) -> str:
+        """Run-length text, as `parse_pattern` reads it."""
+        return " ".join(f"{interval.stage + 1}x{interval.steps}" for interval in self.intervals)
+
+
+@dataclass(frozen=True)
+class ScheduleSpec:
+    """A schedule as a person writes it, before the steps of the run are known."""
+
+    stages: int
+    splits: tuple[float, ...] = ()  # stages - 1 values; unused when there is a pattern
+    unit: str = "steps"
+    pattern: tuple[tuple[int, int], ...] = ()  # (stage, steps)
+
+    @classmethod
+    def parse(cls, splits: str, unit: str, pattern: str, stages: int) -> ScheduleSpec:
+        """Read the texts of a node with `stages` models. Raises StitchError."""
+        if pattern.strip():
+            return cls(stages, unit=unit, pattern=parse_pattern(pattern, stages))
+        return cls(stages, parse_splits(splits, unit, stages), unit)
+
+    def resolve(self, run: Trajectory) -> Schedule:
+        """The stage of each step of `run`. Raises StitchError where the schedule does not fit the run."""
+        if self.pattern:
+            return self._from_pattern(run)
+        if self.unit == "sigma":
+            return self._from_levels(run.sigmas, self.splits)
+        if self.unit == "timestep":
+            return self._from_levels(run.timesteps, self.splits)
+        if self.unit == "steps" and run.total_steps is None:
+            return self._from_levels(run.sigmas, [run.sigma_of_fraction(split) for split in self.splits])
+        if not run.is_monotone:
+            raise StitchError(
+                "The sigmas of this run both rise and fall, so its steps cannot be told apart by noise level:"
+                " set unit to timestep or sigma."
+            )
+        if self.unit == "steps":
+            assert run.total_steps is not None
+            return self._from_bounds([_round_half_up(split * run.total_steps) - run.first_step for split in self.splits], run)
+        return self._from_bounds(self._step_bounds(run), run)
+
+    def _from_bounds(self, bounds: Sequence[int], run: Trajectory) -> Schedule:
+        return Schedule(tuple(sum(step >= bound for bound in bounds) for step in range(run.steps)))
+
+    def _from_levels(self, levels: Sequence[float], splits: Sequence[float]) -> Schedule:
+        """A step belongs to the stage of its noisier end; on the split itself, to the later stage."""
+        tops = [max(pair) for pair in zip(levels, levels[1:], strict=False)]
+        return Schedule(
+            tuple(sum(top <= split * (1 + LEVEL_TOLERANCE) for split in splits) for top in tops)
+        )
+
+    def _from_pattern(self, run: Trajectory) -> Schedule:
+        owners = tuple(stage for stage, steps in self.pattern for _ in range(steps))
+        if len(owners) != run.steps:
+            raise StitchError(
+                f"The pattern adds up to {len(owners)} steps, but this run has {run.steps}: change the counts, or the"
+                " steps of the sampler."
+            )
+        if not run.is_monotone:
+            raise StitchError(
+                "The sigmas of this run both rise and fall, so a pattern of steps cannot be followed: clear the"
+                " pattern and set unit to timestep or sigma."
+            )
+        return Schedule(owners)
+
+    def _step_bounds(self, run: Trajectory) -> list[int]:
+        total = run.steps if run.total_steps is None else run.total_steps
+        beyond = [split for split in self.splits if split > total]
+        if beyond:
+            raise StitchError(
+                f"The split at step {beyond[0]:g} lies beyond the {total} steps of this run: lower it, or use unit"
+                " steps, which counts in fractions."
+            )
+        first = 0 if run.total_steps is None else run.first_step
+        return [int(split) - first for split in self.splits]
+
+
+class StageLookup:
+    """The stage that answers a model call at noise level sigma.
+
+    Step j covers (sigma_{j+1}, sigma_j]; a call on a boundary belongs to the later step, so that second-order solvers
+    are well defined; anything above the first level belongs to the first step.
+    """
+
+    def __init__(self, schedule: Schedule, sigmas: Sequence[float]) -> None:
+        tops = [max(pair) for pair in zip(sigmas, sigmas[1:], strict=False)]
+        order = sorted(range(len(tops)), key=lambda step: (tops[step], -step))
+        self._tops = [tops[step] for step in order]
+        self._owners = [schedule.owners[step] for step in order]
+
+    def __call__(self, sigma: float) -> int:
+        index = bisect_left(self._tops, sigma * (1 - LEVEL_TOLERANCE))
+        return self._owners[min(index, len(self._owners) - 1)]
+
+
+def parse_splits(text: str, unit: str, stages: int) -> tuple[float, ...]:
+    """Numbers separated by commas or spaces, one fewer than there are models. Raises StitchError."""
+    words = [word for word in re.split(r"[\s,;]+", text.strip()) if word]
+    try:
+        splits = tuple(float(word) for word in words)
+    except ValueError:
+        raise StitchError(f'splits must be numbers such as "0.4" or "0.3, 0.6", got "{text.strip()}".') from None
+    if len(splits) != stages - 1:
+        needed = f"{stages - 1} split" + ("" if stages == 2 else "s")
+        raise StitchError(f"{stages} models need {needed}, got {len(splits)}: edit splits, or connect as many models.")
+    check_splits(splits, unit)
+    return splits
+
+
+def check_splits(splits: Sequence[float], unit: str, name: str = "splits") -> None:
+    """Raise StitchError unless `splits` are in range and in run order for `unit`."""
+    if unit not in UNITS:
+        raise StitchError(f"unit must be one of {', '.join(UNITS)}, got {unit}.")
+    for split in splits:
+        if not math.isfinite(split) or split < 0:
+            raise StitchError(f"{name} must be zero or above, got {split:g}.")
+        if unit in ("steps", "timestep") and split > 1:
+            what = "a fraction of the steps" if unit == "steps" else "a noise level t"
+            raise StitchError(
+                f"{name} in unit {unit} is {what} from 0 to 1, got {split:g}: lower it, or set unit to"
+                f" {'step' if unit == 'steps' else 'sigma'}."
+            )
+        if unit == "step" and split != int(split):
+            raise StitchError(f"{name} in unit step must be whole numbers, got {split:g}.")
+    for earlier, later in zip(splits, splits[1:], strict=False):
+        if unit in ("steps", "step") and later < earlier:
+            raise StitchError(f"{name} must rise: {earlier:g} comes before {later:g}.")
+        if unit in ("timestep", "sigma") and later > earlier:
+            raise StitchError(f"{name} in unit {unit} must fall, as the noise does: {earlier:g} comes before {later:g}.")
+
+
+def parse_pattern(text: str, stages: int) -> tuple[tuple[int, int], ...]:
+    """Run-length form such as "1x8 2x12": model number, x, steps. Raises StitchError."""
+    found = []
+    for word in re.split(r"[\s,;]+", text.strip()):
+        match = re.fullmatch(r"(\d+)(?:[xX*](\d+))?", word)
+        if not match:
+            raise StitchError(f'pattern must look like "1x8 2x12" (model x steps), but has "{word}".')
+        model, steps = int(match[1]), int(match[2] or 1)
+        if not 1 <= model <= stages:
+            raise StitchError(f"pattern names model {model}, but only models 1 to {stages} are connected.")
+        if steps == 0:
+            raise StitchError(f'pattern has "{word}", but an interval needs at least one step.')
+        found.append((model - 1, steps))
+    return tuple(found)
+
+
+def _round_half_up(value: float) -> int:
+    """Python rounds .5 to even; the paper's first round(r T) steps round it up. 0.29 * 50 counts as 14.5."""
+    return math.floor(round(value, 9) + 0.5)

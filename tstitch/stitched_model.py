@@ -1,0 +1,90 @@
+"""A MODEL that samples with several models: works in any node that takes a MODEL."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.model_patcher
+import comfy.utils
+from comfy.patcher_extension import WrappersMP
+
+from .stitching import SampleCall, Stitch, run_stitched
+
+
+@dataclass(frozen=True)
+class ModelStage:
+    """A model of the run besides the finishing one; conditioning and cfg default to those of the sampling node."""
+
+    model: Any
+    positive: Any = None
+    negative: Any = None
+    cfg: float | None = None
+
+    def guider_like(self, template: Any) -> Any:
+        """The sampling node's own kind of guider, on this model."""
+        guider = copy.copy(template)
+        guider.model_patcher = self.model
+        guider.model_options = comfy.model_patcher.create_model_options_clone(self.model.model_options)
+        guider.original_conds = dict(template.original_conds)
+        conds = {"positive": self.positive, "negative": self.negative}
+        guider.inner_set_conds({key: cond for key, cond in conds.items() if cond is not None})
+        if self.cfg is not None:
+            guider.set_cfg(self.cfg)
+        return guider
+
+
+def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch) -> Any:
+    """A clone of `final_model` whose sampling runs are stitched. The inputs stay as they are."""
+
+    def outer_sample(
+        executor: Any,
+        noise: Any,
+        latent_image: Any,
+        sampler: Any,
+        sigmas: Any,
+        denoise_mask: Any = None,
+        callback: Any = None,
+        disable_pbar: bool = False,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        template = executor.class_obj
+        packing = kwargs.get("latent_shapes") or ()
+        call = SampleCall(
+            _unpacked(noise, packing),
+            _unpacked(latent_image, packing),
+            sampler,
+            sigmas,
+            denoise_mask,
+            callback,
+            disable_pbar,
+            seed,
+        )
+
+        def run_last(lead_sampler: Any) -> Any:
+            return executor(
+                noise, latent_image, lead_sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs
+            )
+
+        guiders = [stage.guider_like(template) for stage in stages] + [template]
+        return _packed(run_stitched(stitch, guiders, call, run_last))
+
+    model = final_model.clone()
+    model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, "tstitch", outer_sample)
+    return model
+
+
+def _unpacked(latent: Any, shapes: Sequence[Any]) -> Any:
+    """Undo the host's packing of several latents into one tensor, which its `sample` would do again."""
+    if len(shapes) <= 1:
+        return latent
+    from comfy.nested_tensor import NestedTensor  # absent in hosts that pack nothing
+
+    return NestedTensor(comfy.utils.unpack_latents(latent, shapes))
+
+
+def _packed(latent: Any) -> Any:
+    return comfy.utils.pack_latents(latent.unbind())[0] if getattr(latent, "is_nested", False) else latent

@@ -1,0 +1,211 @@
+"""Trajectory stitching: several denoisers, one sampling loop (T-Stitch, arXiv 2402.14167).
+
+Every stage is an ordinary guider of the host. Their `sample` calls are nested: each is given, instead of a sampler, a
+continuation that enters the next stage, so the host prepares and cleans up every model itself. Innermost, the real
+sampler runs once, on a router that hands each model call to the stage that owns its noise level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from comfy.samplers import CFGGuider
+from torch import Tensor
+
+from .compatibility import check_latent_formats, check_mixable
+from .errors import StitchError
+from .memory import POLICIES, DeferredLoad, fits_together, share_weights
+from .model_options import with_additions
+from .parameterization import Conversion, conversion
+from .report import Report
+from .schedule import Schedule, ScheduleSpec, StageLookup
+from .trajectory import FullSchedule, read_trajectory
+
+
+@dataclass(frozen=True)
+class Stitch:
+    """What the person asked for: the schedule, how the models share memory, and where the outcome is told."""
+
+    spec: ScheduleSpec
+    memory: str
+    names: tuple[str, ...]  # of all stages in run order, as in messages and reports: the inputs' names
+    report: Report
+    full_schedule: FullSchedule | None = None
+
+    def __post_init__(self) -> None:
+        if self.memory not in POLICIES:
+            raise StitchError(f"memory must be one of {', '.join(POLICIES)}, got {self.memory}.")
+
+
+@dataclass(frozen=True)
+class SampleCall:
+    """The arguments of a guider's `sample`."""
+
+    noise: Any
+    latent_image: Any
+    sampler: Any
+    sigmas: Tensor
+    denoise_mask: Any = None
+    callback: Callable[..., None] | None = None
+    disable_pbar: bool = False
+    seed: int | None = None
+
+    def on(self, guider: Any, sampler: Any, sigmas: Tensor) -> Any:
+        return guider.sample(
+            self.noise,
+            self.latent_image,
+            sampler,
+            sigmas,
+            denoise_mask=self.denoise_mask,
+            callback=self.callback,
+            disable_pbar=self.disable_pbar,
+            seed=self.seed,
+        )
+
+
+class Stage:
+    """One guider of a run, and what the host prepared for it once it is entered."""
+
+    def __init__(self, index: int, guider: Any, stage_conversion: Conversion | None) -> None:
+        self.index, self.guider, self.conversion = index, guider, stage_conversion
+        self.deferred: DeferredLoad | None = None
+        self.predict: Callable[..., Tensor]  # the guider, or the router of a model that is stitched itself
+        self.model_options: dict[str, Any]
+
+    def prepared(self, model_wrap: Callable[..., Tensor], extra_args: dict[str, Any]) -> None:
+        self.predict, self.model_options = model_wrap, extra_args["model_options"]
+
+    def activate(self) -> None:
+        """Make this the stage whose weights and patches are in place."""
+        patcher = self.guider.model_patcher
+        if self.deferred is not None:
+            self.deferred.load()
+        if hasattr(patcher.model, "current_patcher"):
+            patcher.model.current_patcher = patcher
+
+
+class Waypoint:
+    """Stands in for the sampler of a stage that does not lead: notes what was prepared and goes on to the next."""
+
+    def __init__(self, stage: Stage, proceed: Callable[[], Any]) -> None:
+        self._stage, self._proceed = stage, proceed
+        self.result: Any = None
+
+    def sample(self, model_wrap: Any, sigmas: Tensor, extra_args: dict, callback: Any, noise: Tensor, *_: Any) -> Tensor:
+        self._stage.prepared(model_wrap, extra_args)
+        self.result = self._proceed()
+        return noise  # the host scales what it takes for the samples of this stage, and nobody reads them
+
+
+class LeadSampler:
+    """The real sampler, run on the router instead of on the leading stage alone."""
+
+    def __init__(self, sampler: Any, lead: Stage, stages: Sequence[Stage], schedule: Schedule, report: Report) -> None:
+        self._sampler, self._lead, self._stages = sampler, lead, stages
+        self._schedule, self._report = schedule, report
+
+    def sample(
+        self,
+        model_wrap: Any,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: Any,
+        noise: Tensor,
+        latent_image: Tensor | None = None,
+        denoise_mask: Tensor | None = None,
+        disable_pbar: bool = False,
+    ) -> Tensor:
+        self._lead.prepared(model_wrap, extra_args)
+        lookup = StageLookup(self._schedule, [float(sigma) for sigma in sigmas.cpu()])
+        router = Router(self._lead, self._stages, lookup, self._report)
+        try:
+            return self._sampler.sample(
+                router, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar
+            )
+        finally:
+            self._report.stop()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sampler, name)
+
+
+class Router:
+    """The denoiser the sampler calls. Everything but the call itself is the leading stage's."""
+
+    def __init__(self, lead: Stage, stages: Sequence[Stage], lookup: StageLookup, report: Report) -> None:
+        self._lead, self._lookup, self._report = lead, lookup, report
+        self._stages = {stage.index: stage for stage in stages}
+        self._current: Stage | None = None
+        self._options_before = with_additions({}, {}, lead.model_options)
+
+    def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
+        level = float(sigma.reshape(-1)[0])
+        stage = self._stages[self._lookup(level)]
+        if stage is not self._current:
+            stage.activate()
+            self._current = stage
+        self._report.count(stage.index)
+        options = self._lead.model_options if model_options is None else model_options
+        if stage is not self._lead:
+            options = with_additions(stage.model_options, self._options_before, options)
+        if stage.conversion is not None:
+            stage_level, factor = stage.conversion(level)
+            x, sigma = x * factor, sigma.new_full(sigma.shape, stage_level)
+        return stage.predict(x, sigma, model_options=options, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lead.predict, name)
+
+
+def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_last: Callable[[Any], Any]) -> Any:
+    """Sample once over all stages.
+
+    guiders: one a stage in run order, the finishing one last, each free to be changed; run_last: runs the last guider
+    with the sampler it is given and returns its result. Raises StitchError before anything is loaded.
+    """
+    patchers = [guider.model_patcher for guider in guiders]
+    check_latent_formats(stitch.names, patchers)
+    samplings = [patcher.get_model_object("model_sampling") for patcher in patchers]
+    trajectory = read_trajectory(call.sigmas, samplings[-1], stitch.full_schedule)
+    if trajectory.steps < 1:
+        return run_last(call.sampler)
+    schedule = stitch.spec.resolve(trajectory)
+    used = schedule.stages
+    check_mixable([stitch.names[index] for index in used], [patchers[index] for index in used])
+    stitch.report.begin(schedule, trajectory)
+
+    last, leader = len(guiders) - 1, used[-1]
+    to_lead = conversion(samplings[last], samplings[leader], trajectory.sigmas, stitch.names[leader])
+    sigmas = call.sigmas if to_lead is None else to_lead.sigmas(call.sigmas)
+    levels = [float(sigma) for sigma in sigmas.cpu()]
+    stages = [
+        Stage(index, guiders[index], conversion(samplings[leader], samplings[index], levels, stitch.names[index]))
+        for index in used
+    ]
+    defer_loading(stitch.memory, stages, call.noise.shape)
+    lead = stages[-1]
+    sampler = LeadSampler(call.sampler, lead, stages, schedule, stitch.report)
+
+    def enter(waiting: Sequence[Stage]) -> Any:
+        if not waiting:
+            return run_last(sampler) if leader == last else call.on(lead.guider, sampler, sigmas)
+        stage = waiting[0]
+        waypoint = Waypoint(stage, lambda: enter(waiting[1:]))
+        call.on(stage.guider, waypoint, sigmas if stage.conversion is None else stage.conversion.sigmas(sigmas))
+        return waypoint.result
+
+    return enter(stages[:-1])
+
+
+def defer_loading(memory: str, stages: Sequence[Stage], latent_shape: Sequence[int]) -> None:
+    """Leave the loading of each model to its first step, unless all may and can stay on the device."""
+    patchers = [stage.guider.model_patcher for stage in stages]
+    if len(stages) == 1:
+        return
+    together = memory == "keep" or memory == "auto" and fits_together(patchers, latent_shape)
+    if share_weights(patchers) or not together:
+        for stage in stages:
+            if isinstance(stage.guider, CFGGuider):  # a stitched guider sees to its own models
+                stage.deferred = DeferredLoad(stage.guider)

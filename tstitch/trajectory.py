@@ -1,0 +1,59 @@
+"""Reads the noise levels of a run off the host's tensors, once, before sampling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .schedule import Trajectory
+
+
+@dataclass(frozen=True)
+class FullSchedule:
+    """Where a run stands in the schedule it is a part of, where the node knows."""
+
+    total_steps: int
+    first_step: int = 0
+
+
+def read_trajectory(sigmas: Tensor, model_sampling: Any, full_schedule: FullSchedule | None = None) -> Trajectory:
+    """The levels of `sigmas` (T + 1,) as plain numbers.
+
+    Without `full_schedule`, the run counts as whole when it starts within one step of the noisiest level and ends
+    without noise; else fractions are taken of the noise range (the host's `percent_to_sigma`).
+    """
+    levels = tuple(float(sigma) for sigma in sigmas.cpu())
+    timesteps = tuple(_timestep(level, model_sampling) for level in levels)
+    if full_schedule is None and _is_whole(levels, timesteps, model_sampling):
+        full_schedule = FullSchedule(len(levels) - 1)
+    return Trajectory(
+        sigmas=levels,
+        timesteps=timesteps,
+        sigma_of_fraction=lambda fraction: float(model_sampling.percent_to_sigma(fraction)),
+        first_step=full_schedule.first_step if full_schedule else 0,
+        total_steps=full_schedule.total_steps if full_schedule else None,
+    )
+
+
+def _timestep(sigma: float, model_sampling: Any) -> float:
+    """Noise level t in [0, 1]: the host's timestep over its largest, or over its range where it may be negative."""
+    if sigma <= 0:
+        return 0.0
+
+    def timestep(level: float) -> float:
+        return float(model_sampling.timestep(torch.tensor([level], dtype=torch.float32)).reshape(-1)[0])
+
+    bottom, top = timestep(float(model_sampling.sigma_min)), timestep(float(model_sampling.sigma_max))
+    if bottom >= 0:
+        return timestep(sigma) / top
+    return (timestep(sigma) - bottom) / (top - bottom)
+
+
+def _is_whole(levels: tuple[float, ...], timesteps: tuple[float, ...], model_sampling: Any) -> bool:
+    if len(levels) < 2 or levels[-1] > float(model_sampling.sigma_min) * (1 + 1e-4):
+        return False
+    one_step_up = timesteps[0] + (timesteps[0] - timesteps[1])
+    return one_step_up >= 1 - 1e-3
