@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +29,7 @@ class Report:
     _current: int | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, names: list[str]) -> Report:
+    def of(cls, names: Sequence[str]) -> Report:
         return cls([StageUse(name) for name in names])
 
     def begin(self, schedule: Schedule, trajectory: Trajectory) -> None:

@@ -11,10 +11,11 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from .errors import StitchError
 
+MAX_STAGES = 8
 UNITS = ("steps", "step", "timestep", "sigma")
 
 #: Samplers recompute a noise level through exp and log; a level this close (relative) to a boundary is the boundary.
@@ -114,7 +115,9 @@ class ScheduleSpec:
             )
         if self.unit == "steps":
             assert run.total_steps is not None
-            return self._from_bounds([_round_half_up(split * run.total_steps) - run.first_step for split in self.splits], run)
+            return self._from_bounds(
+                [_round_half_up(split * run.total_steps) - run.first_step for split in self.splits], run
+            )
         return self._from_bounds(self._step_bounds(run), run)
 
     def _from_bounds(self, bounds: Sequence[int], run: Trajectory) -> Schedule:
@@ -122,10 +125,8 @@ class ScheduleSpec:
 
     def _from_levels(self, levels: Sequence[float], splits: Sequence[float]) -> Schedule:
         """A step belongs to the stage of its noisier end; on the split itself, to the later stage."""
-        tops = [max(pair) for pair in zip(levels, levels[1:], strict=False)]
-        return Schedule(
-            tuple(sum(top <= split * (1 + LEVEL_TOLERANCE) for split in splits) for top in tops)
-        )
+        tops = [max(pair) for pair in pairwise(levels)]
+        return Schedule(tuple(sum(top <= split * (1 + LEVEL_TOLERANCE) for split in splits) for top in tops))
 
     def _from_pattern(self, run: Trajectory) -> Schedule:
         owners = tuple(stage for stage, steps in self.pattern for _ in range(steps))
@@ -161,7 +162,7 @@ class StageLookup:
     """
 
     def __init__(self, schedule: Schedule, sigmas: Sequence[float]) -> None:
-        tops = [max(pair) for pair in zip(sigmas, sigmas[1:], strict=False)]
+        tops = [max(pair) for pair in pairwise(sigmas)]
         order = sorted(range(len(tops)), key=lambda step: (tops[step], -step))
         self._tops = [tops[step] for step in order]
         self._owners = [schedule.owners[step] for step in order]
@@ -173,16 +174,30 @@ class StageLookup:
 
 def parse_splits(text: str, unit: str, stages: int) -> tuple[float, ...]:
     """Numbers separated by commas or spaces, one fewer than there are models. Raises StitchError."""
-    words = [word for word in re.split(r"[\s,;]+", text.strip()) if word]
-    try:
-        splits = tuple(float(word) for word in words)
-    except ValueError:
-        raise StitchError(f'splits must be numbers such as "0.4" or "0.3, 0.6", got "{text.strip()}".') from None
+    splits = read_splits(text)
     if len(splits) != stages - 1:
         needed = f"{stages - 1} split" + ("" if stages == 2 else "s")
         raise StitchError(f"{stages} models need {needed}, got {len(splits)}: edit splits, or connect as many models.")
     check_splits(splits, unit)
     return splits
+
+
+def read_splits(text: str) -> tuple[float, ...]:
+    words = [word for word in re.split(r"[\s,;]+", text.strip()) if word]
+    try:
+        return tuple(float(word) for word in words)
+    except ValueError:
+        raise StitchError(f'splits must be numbers such as "0.4" or "0.3, 0.6", got "{text.strip()}".') from None
+
+
+def check_schedule_text(splits: str | None, unit: str | None, pattern: str | None) -> None:
+    """What can be said of a node's texts before its models are known; None is a text that comes over a link."""
+    if pattern is None or unit is None:
+        return
+    if pattern.strip():
+        parse_pattern(pattern, MAX_STAGES)
+    elif splits is not None:
+        check_splits(read_splits(splits), unit)
 
 
 def check_splits(splits: Sequence[float], unit: str, name: str = "splits") -> None:
@@ -200,11 +215,13 @@ def check_splits(splits: Sequence[float], unit: str, name: str = "splits") -> No
             )
         if unit == "step" and split != int(split):
             raise StitchError(f"{name} in unit step must be whole numbers, got {split:g}.")
-    for earlier, later in zip(splits, splits[1:], strict=False):
+    for earlier, later in pairwise(splits):
         if unit in ("steps", "step") and later < earlier:
             raise StitchError(f"{name} must rise: {earlier:g} comes before {later:g}.")
         if unit in ("timestep", "sigma") and later > earlier:
-            raise StitchError(f"{name} in unit {unit} must fall, as the noise does: {earlier:g} comes before {later:g}.")
+            raise StitchError(
+                f"{name} in unit {unit} must fall, as the noise does: {earlier:g} comes before {later:g}."
+            )
 
 
 def parse_pattern(text: str, stages: int) -> tuple[tuple[int, int], ...]:

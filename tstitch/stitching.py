@@ -93,7 +93,9 @@ class Waypoint:
         self._stage, self._proceed = stage, proceed
         self.result: Any = None
 
-    def sample(self, model_wrap: Any, sigmas: Tensor, extra_args: dict, callback: Any, noise: Tensor, *_: Any) -> Tensor:
+    def sample(
+        self, model_wrap: Any, sigmas: Tensor, extra_args: dict, callback: Any, noise: Tensor, *_: Any
+    ) -> Tensor:
         self._stage.prepared(model_wrap, extra_args)
         self.result = self._proceed()
         return noise  # the host scales what it takes for the samples of this stage, and nobody reads them
@@ -204,7 +206,7 @@ def defer_loading(memory: str, stages: Sequence[Stage], latent_shape: Sequence[i
     patchers = [stage.guider.model_patcher for stage in stages]
     if len(stages) == 1:
         return
-    together = memory == "keep" or memory == "auto" and fits_together(patchers, latent_shape)
+    together = memory == "keep" or (memory == "auto" and fits_together(patchers, latent_shape))
     if share_weights(patchers) or not together:
         for stage in stages:
             if isinstance(stage.guider, CFGGuider):  # a stitched guider sees to its own models

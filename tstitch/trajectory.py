@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from comfy.samplers import KSampler
 from torch import Tensor
 
 from .schedule import Trajectory
@@ -57,3 +58,14 @@ def _is_whole(levels: tuple[float, ...], timesteps: tuple[float, ...], model_sam
         return False
     one_step_up = timesteps[0] + (timesteps[0] - timesteps[1])
     return one_step_up >= 1 - 1e-3
+
+
+def ksampler_schedule(
+    model: Any, steps: int, sampler_name: str, scheduler: str, denoise: float = 1.0, start_at_step: int = 0
+) -> FullSchedule:
+    """The whole schedule that a KSampler's run is a part of, by the host's own arithmetic."""
+    if denoise <= 0:
+        return FullSchedule(0)  # the host samples nothing
+    whole = steps if denoise > 0.9999 else int(steps / denoise)
+    total = len(KSampler(model, whole, model.load_device, sampler_name, scheduler).sigmas) - 1
+    return FullSchedule(total, start_at_step if denoise > 0.9999 else total - steps)

@@ -1,0 +1,19 @@
+"""The nodes of the pack, gathered for the host."""
+
+from __future__ import annotations
+
+import logging
+
+from comfy_api.latest import ComfyExtension, io
+
+from . import guiders, loaders, samplers, schedule
+
+logger = logging.getLogger("tstitch")
+
+NODES = [*samplers.NODES, *schedule.NODES, *guiders.NODES, *loaders.NODES]
+
+
+class TStitchExtension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        logger.info("T-Stitch: %d nodes", len(NODES))
+        return NODES

@@ -1,0 +1,71 @@
+"""Stitch Guiders: every stage with its own kind of guider, conditioning and cfg."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..tstitch.report import Report
+from ..tstitch.schedule import ScheduleSpec, check_schedule_text
+from ..tstitch.stitched_guider import StitchedGuider
+from ..tstitch.stitching import Stitch
+from .inputs import CATEGORY, checked, connected, memory_input, numbered, pattern_input, splits_input, unit_input
+
+
+class TStitchGuiders(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TStitchGuiders",
+            display_name="Stitch Guiders",
+            category=CATEGORY,
+            description="Joins several guiders (CFG, Basic, DualCFG, PerpNeg ...) into one GUIDER for SamplerCustom"
+            " (Advanced), each with its own model, prompt and cfg.",
+            inputs=[
+                io.Guider.Input(
+                    "final_guider",
+                    tooltip="The guider that finishes. Its model sets the noise schedule; a bypassed node passes it on"
+                    " alone.",
+                ),
+                io.Guider.Input("guider_1", tooltip="The guider that starts, usually on the smallest model."),
+                splits_input(),
+                unit_input(),
+                pattern_input(),
+                memory_input(),
+                *numbered("guider", io.Guider, "guider"),
+            ],
+            outputs=[io.Guider.Output(display_name="GUIDER", tooltip="A GUIDER that samples with all of them.")],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls, splits: str | None = None, unit: str | None = None, pattern: str | None = None
+    ) -> bool | str:
+        return checked(lambda: check_schedule_text(splits, unit, pattern))
+
+    @classmethod
+    def execute(
+        cls,
+        final_guider: Any,
+        guider_1: Any,
+        splits: str,
+        unit: str,
+        pattern: str,
+        memory: str,
+        guider_2: Any = None,
+        guider_3: Any = None,
+        guider_4: Any = None,
+        guider_5: Any = None,
+        guider_6: Any = None,
+        guider_7: Any = None,
+    ) -> io.NodeOutput:
+        others = {"guider_2": guider_2, "guider_3": guider_3, "guider_4": guider_4}
+        others |= {"guider_5": guider_5, "guider_6": guider_6, "guider_7": guider_7}
+        guiders = connected(guider_1, others, "guider")
+        names = (*guiders, "final_guider")
+        stitch = Stitch(ScheduleSpec.parse(splits, unit, pattern, len(names)), memory, names, Report.of(names))
+        return io.NodeOutput(StitchedGuider(final_guider, list(guiders.values()), stitch))
+
+
+NODES = [TStitchGuiders]

@@ -1,0 +1,79 @@
+"""Inputs that several nodes share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from comfy_api.latest import io
+
+from ..tstitch.errors import StitchError
+from ..tstitch.schedule import MAX_STAGES, UNITS
+
+CATEGORY = "sampling/t-stitch"
+
+UNIT_TOOLTIP = (
+    "What the splits count. steps: fraction of the steps, as in the paper. step: step number. timestep: noise level t"
+    " from 1 (noise) to 0 (image), e.g. 0.875 for Wan 2.2. sigma: the sampler's own noise level. A fraction always"
+    " means the whole trajectory: in an img2img or hi-res pass that starts late, 0.4 stays at 40 % of the full noise"
+    " range, so the small model never gets the fine details."
+)
+MEMORY_TOOLTIP = (
+    "auto: all models stay on the GPU if they fit, else they are loaded one after another at the switch. keep: always"
+    " all at once (fastest switch, most memory). swap: always one at a time (least memory, one load a switch)."
+)
+
+
+def unit_input(optional: bool = False) -> io.Combo.Input:
+    return io.Combo.Input("unit", options=list(UNITS), default="steps", optional=optional, tooltip=UNIT_TOOLTIP)
+
+
+def memory_input(optional: bool = False) -> io.Combo.Input:
+    return io.Combo.Input(
+        "memory", options=["auto", "keep", "swap"], default="auto", optional=optional, tooltip=MEMORY_TOOLTIP
+    )
+
+
+def splits_input() -> io.String.Input:
+    return io.String.Input(
+        "splits",
+        default="0.4",
+        tooltip="Where each model hands over to the next: one number fewer than there are models, e.g. 0.4 for two or"
+        " 0.3, 0.6 for three. Higher is faster; up to about 0.4 the picture usually keeps its quality.",
+    )
+
+
+def pattern_input() -> io.String.Input:
+    return io.String.Input(
+        "pattern",
+        default="",
+        tooltip="Optional explicit list, which replaces the splits: model x steps, such as 1x8 2x12, or interleaved as"
+        " 2x4 1x10 2x6. Models are numbered in run order, the last number is the finishing one. It must add up to the"
+        " steps of the run.",
+    )
+
+
+def numbered(prefix: str, socket: type, noun: str) -> list[io.Input]:
+    """The optional sockets `prefix`_2 ... `prefix`_7."""
+    return [
+        socket.Input(
+            f"{prefix}_{number}",
+            optional=True,
+            tooltip=f"Another {noun}, which runs after {prefix}_{number - 1}. Each one more needs one split more.",
+        )
+        for number in range(2, MAX_STAGES)
+    ]
+
+
+def connected(first: object, others: dict[str, object | None], prefix: str) -> dict[str, object]:
+    """Input name to value, in run order, of the sockets in use besides the finishing one."""
+    named = {f"{prefix}_1": first, **{name: others[name] for name in sorted(others)}}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def checked(check: Callable[[], object]) -> bool | str:
+    """The answer the host expects of `validate_inputs`."""
+    try:
+        check()
+    except StitchError as error:
+        return str(error)
+    return True

@@ -1,0 +1,71 @@
+"""Multi-Model Schedule: two to eight MODELs in, one MODEL out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..tstitch.report import Report
+from ..tstitch.schedule import ScheduleSpec, check_schedule_text
+from ..tstitch.stitched_model import ModelStage, stitch_model
+from ..tstitch.stitching import Stitch
+from .inputs import CATEGORY, checked, connected, memory_input, numbered, pattern_input, splits_input, unit_input
+
+
+class TStitchModelSchedule(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TStitchModelSchedule",
+            display_name="Multi-Model Schedule",
+            category=CATEGORY,
+            description="Joins several models into one MODEL that changes the denoiser from step to step. Use it in"
+            " any sampler, detailer or upscaler that takes a MODEL.",
+            inputs=[
+                io.Model.Input(
+                    "final_model",
+                    tooltip="The model that finishes, usually the largest. It sets the sampler's noise schedule; a"
+                    " bypassed node passes it on.",
+                ),
+                io.Model.Input("model_1", tooltip="The model that starts, usually the smallest."),
+                splits_input(),
+                unit_input(),
+                pattern_input(),
+                memory_input(),
+                *numbered("model", io.Model, "model"),
+            ],
+            outputs=[io.Model.Output(display_name="MODEL", tooltip="A MODEL that samples with all of them.")],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls, splits: str | None = None, unit: str | None = None, pattern: str | None = None
+    ) -> bool | str:
+        return checked(lambda: check_schedule_text(splits, unit, pattern))
+
+    @classmethod
+    def execute(
+        cls,
+        final_model: Any,
+        model_1: Any,
+        splits: str,
+        unit: str,
+        pattern: str,
+        memory: str,
+        model_2: Any = None,
+        model_3: Any = None,
+        model_4: Any = None,
+        model_5: Any = None,
+        model_6: Any = None,
+        model_7: Any = None,
+    ) -> io.NodeOutput:
+        others = {"model_2": model_2, "model_3": model_3, "model_4": model_4}
+        others |= {"model_5": model_5, "model_6": model_6, "model_7": model_7}
+        models = connected(model_1, others, "model")
+        names = (*models, "final_model")
+        stitch = Stitch(ScheduleSpec.parse(splits, unit, pattern, len(names)), memory, names, Report.of(names))
+        return io.NodeOutput(stitch_model(final_model, [ModelStage(model) for model in models.values()], stitch))
+
+
+NODES = [TStitchModelSchedule]

@@ -1,0 +1,1 @@
+"""Fixtures as plain functions: analytic models and one-line sampling on the real host."""
