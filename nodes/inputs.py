@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from comfy_api.latest import io
 
@@ -52,7 +53,7 @@ def pattern_input() -> io.String.Input:
     )
 
 
-def numbered(prefix: str, socket: type, noun: str) -> list[io.Input]:
+def numbered(prefix: str, socket: Any, noun: str) -> list[io.Input]:
     """The optional sockets `prefix`_2 ... `prefix`_7."""
     return [
         socket.Input(
@@ -64,7 +65,7 @@ def numbered(prefix: str, socket: type, noun: str) -> list[io.Input]:
     ]
 
 
-def connected(first: object, others: dict[str, object | None], prefix: str) -> dict[str, object]:
+def connected(first: Any, others: dict[str, Any], prefix: str) -> dict[str, Any]:
     """Input name to value, in run order, of the sockets in use besides the finishing one."""
     named = {f"{prefix}_1": first, **{name: others[name] for name in sorted(others)}}
     return {name: value for name, value in named.items() if value is not None}

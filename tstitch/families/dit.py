@@ -209,11 +209,8 @@ class DiT(nn.Module):
         nn.init.xavier_uniform_(self.x_embedder.proj.weight.flatten(1))
         nn.init.zeros_(self.x_embedder.proj.bias)
         nn.init.normal_(self.y_embedder.embedding_table.weight, std=0.02)
-        for layer in (self.t_embedder.mlp[0], self.t_embedder.mlp[2]):
-            nn.init.normal_(layer.weight, std=0.02)
-        for layer in [block.adaLN_modulation[-1] for block in self.blocks] + [
-            self.final_layer.adaLN_modulation[-1],
-            self.final_layer.linear,
-        ]:
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for name, parameter in self.named_parameters():
+            if name.startswith("t_embedder.mlp") and name.endswith("weight"):
+                nn.init.normal_(parameter, std=0.02)
+            elif "adaLN_modulation" in name or name.startswith("final_layer.linear"):
+                nn.init.zeros_(parameter)

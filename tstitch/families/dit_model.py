@@ -38,6 +38,7 @@ class HostDiTConfig(comfy.supported_models_base.BASE):
     def __init__(self, dit: DiTConfig, prediction: str, time_scale: float, latent_format: Any) -> None:
         super().__init__({"config": dit, "attention": host_attention})
         self.dit, self.prediction, self.latent_format = dit, prediction, latent_format
+        self.sampling_settings: dict[str, Any]
         if prediction == "flow":
             self.sampling_settings = {"shift": 1.0, "multiplier": time_scale}
         else:  # the DDPM linear schedule, which the host calls by what it is linear in
