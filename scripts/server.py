@@ -88,17 +88,25 @@ def choose_port(wanted: int | None) -> int:
         return int(probe.getsockname()[1])
 
 
-def prepare_base(base: Path) -> None:
-    """What `--base-directory` must hold; the host then reads and writes nothing in its own folder."""
+def prepare_base(base: Path) -> bool:
+    """What `--base-directory` must hold; the host then reads and writes nothing in its own folder.
+
+    A copy of the pack that lies there already is used as it is; else this repository is linked, and True returned.
+    """
     for name in ("custom_nodes", "input", "models", "output", "user"):
         (base / name).mkdir(parents=True, exist_ok=True)
-    link_root(base / "custom_nodes" / PACK)
+    pack = base / "custom_nodes" / PACK
+    if pack.is_dir() and not pack.is_symlink():
+        return False
+    link_root(pack)
+    return True
 
 
 @contextmanager
 def running_server(host: Path, base: Path, port: int, cpu: bool, *arguments: str) -> Iterator[Server]:
     """Boot the ComfyUI in `host` with this pack as its only custom node, and stop it in the end."""
-    prepare_base(base)
+    linked = prepare_base(base)
+    host = host.resolve()
     command = [sys.executable, str(host / "main.py"), "--base-directory", str(base), "--port", str(port)]
     command += [
         "--disable-auto-launch",
@@ -119,4 +127,5 @@ def running_server(host: Path, base: Path, port: int, cpu: bool, *arguments: str
         finally:
             server.stop()
     finally:
-        remove_link(base / "custom_nodes" / PACK)
+        if linked:
+            remove_link(base / "custom_nodes" / PACK)

@@ -1,0 +1,112 @@
+"""A real server runs the shipped workflow over HTTP, and survives wrong input."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scripts.client import Client, RunError, RunRecord
+from scripts.server import Server, choose_port, running_server
+from scripts.workflow import nodes_of_type, to_prompt, with_inputs
+
+from dev import PACK
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = 5
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Runs a copy of the pack as it is released, with one weight file damaged and one missing."""
+    base = tmp_path_factory.mktemp("base")
+    pack = base / "custom_nodes" / PACK
+    for part in ("nodes", "tstitch", "js", "models"):
+        shutil.copytree(ROOT / part, pack / part)
+    shutil.copy(ROOT / "__init__.py", pack)
+    (pack / "models" / "starter_b.safetensors").write_bytes(b"\x10" * 1000)
+    (pack / "models" / "starter_s_eps.safetensors").unlink(missing_ok=True)
+    with running_server(Path(os.environ["COMFYUI_PATH"]), base, choose_port(None), not torch.cuda.is_available()) as it:
+        yield it
+
+
+def starter_prompt(object_info: dict[str, Any], workflow: str = "starter_tstitch.json") -> dict[str, Any]:
+    saved = json.loads((ROOT / "workflows" / workflow).read_text(encoding="utf-8"))
+    return to_prompt(saved, object_info)
+
+
+def run(server: Server, *changes: dict[str, dict[str, object]]) -> list[tuple[RunRecord, list[np.ndarray]] | str]:
+    """Queue the demo once a change (inputs by node type); the images of each run, or what it failed with."""
+
+    async def queue_all() -> list[tuple[RunRecord, list[np.ndarray]] | str]:
+        async with Client(server.address) as client:
+            prompt = starter_prompt(await client.object_info())
+            results: list[tuple[RunRecord, list[np.ndarray]] | str] = []
+            for change in changes:
+                changed = with_inputs(prompt, nodes_of_type(prompt, "TStitchKSampler")[0], steps=STEPS)
+                for kind, inputs in change.items():
+                    changed = with_inputs(changed, nodes_of_type(prompt, kind)[0], **inputs)
+                try:
+                    record = await client.run(changed, lambda *_: None)
+                except RunError as error:
+                    results.append(str(error))
+                    continue
+                pictures = [Image.open(io.BytesIO(await client.image(image))) for image in record.images()]
+                results.append((record, [np.asarray(picture) for picture in pictures]))
+            return results
+
+    return asyncio.run(queue_all())
+
+
+def fraction(value: float, **more: object) -> dict[str, dict[str, object]]:
+    return {"TStitchKSampler": {"fraction": value, **more}}
+
+
+def test_the_log_has_one_line_of_the_pack_and_no_complaint(server: Server) -> None:
+    log = server.log.read_text(encoding="utf-8")
+    assert log.count("T-Stitch:") == 1
+    assert "IMPORT FAILED: " + str(server.log.parent / "custom_nodes") not in log
+    assert "Error while calling comfy_entrypoint" not in log
+
+
+def test_the_demo_workflow_draws_clothes_for_every_fraction(server: Server) -> None:
+    results = run(server, fraction(0), fraction(0.4), fraction(1))
+    pictures = []
+    for result in results:
+        assert not isinstance(result, str), result
+        assert [picture.shape for picture in result[1]] == [(28, 28, 3)] * 10
+        pictures.append(np.stack(result[1]).astype(float))
+    assert all(pictures[0].std(axis=(1, 2, 3)) > 20)
+    different = [np.abs(pictures[0] - other).mean() for other in pictures[1:]]
+    assert 0 < different[0] < different[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (fraction(1.5), "fraction in unit steps is a fraction of the steps from 0 to 1, got 1.5"),
+        (fraction(99, unit="step"), "The split at step 99 lies beyond the 5 steps of this run"),
+        ({"TStitchLoadStarter": {"labels": "Hat"}}, 'labels has "Hat", which is no class'),
+        ({"TStitchLoadStarter": {"model": "S-eps"}}, "The starter file starter_s_eps.safetensors is missing"),
+        ({"TStitchLoadStarter": {"model": "B"}}, "The starter file starter_b.safetensors is damaged"),
+    ],
+    ids=["fraction", "step", "label", "missing file", "damaged file"],
+)
+def test_wrong_input_is_one_sentence_and_the_next_run_works(
+    server: Server, change: dict[str, dict[str, object]], sentence: str
+) -> None:
+    before, failed, after = run(server, fraction(0.2, seed=11), change, fraction(0.2, seed=12))
+    assert isinstance(failed, str)
+    assert sentence in failed
+    for result in (before, after):
+        assert not isinstance(result, str), result
+        assert len(result[1]) == 10
