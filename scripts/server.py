@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dev import PACK, link_root, remove_link
+from dev import PACK, link_root, page_folder, remove_link
 
 DEFAULT_PORT = 8188
 START_SECONDS = 180
@@ -116,6 +116,8 @@ def running_server(host: Path, base: Path, port: int, cpu: bool, *arguments: str
         *arguments,
     ]
     env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")}
+    if page_folder(host).is_dir():
+        env["PYTHONPATH"] = str(page_folder(host))
     log = base / "server.log"
     try:
         with log.open("wb") as output:

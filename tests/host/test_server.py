@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from dev import PACK
 from scripts.client import Client, RunError, RunRecord
 from scripts.server import Server, choose_port, running_server
 from scripts.workflow import nodes_of_type, to_prompt, with_inputs
-
-from dev import PACK
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 5
