@@ -41,6 +41,7 @@ RESULTS = Path(__file__).parent / "results" / "starter_models.json"
 NAMES = ("S", "S-eps", "B", "XL")
 CLASSES = 10
 BATCH = 250
+RECONSTRUCTED = 10_000  # training images whose reconstructions are the second reference
 TIMING_BATCH = 10
 
 
@@ -67,13 +68,23 @@ STITCHED = [Run(("S", "XL"), fraction, cfg) for fraction in (0.2, 0.4, 0.6) for 
 STITCHED += [Run(("B", "XL"), 0.4, cfg) for cfg in (1.0, 2.0)]
 
 
-class Judge:
-    """Scores signals (N, 1, 28, 28) against the training set in the classifier's features."""
+def reconstruct(vae: Any, pixels: Tensor) -> Tensor:
+    parts = [decode(vae, encode_all(vae, part)[0]) for part in tqdm(pixels.split(BATCH), "reconstruction", leave=False)]
+    return torch.cat(parts)
 
-    def __init__(self, classifier: Classifier) -> None:
+
+class Judge:
+    """Scores signals (N, 1, 28, 28) against the training set in the classifier's features.
+
+    `fid` is against the images; `fid_vae` against what the VAE makes of them, the best that any denoiser can reach.
+    """
+
+    def __init__(self, classifier: Classifier, vae: Any) -> None:
         self.classifier = classifier
-        features, _ = self.describe(to_signal(load_split("train")[0]))
+        pixels = to_signal(load_split("train")[0])
+        features, _ = self.describe(pixels)
         self.real, self.real_features = Gaussian.fit(features), features
+        self.reconstructed = Gaussian.fit(self.describe(reconstruct(vae, pixels[:RECONSTRUCTED]))[0])
 
     def describe(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         features = torch.cat([self.classifier.features(part) for part in pixels.split(500)])
@@ -82,9 +93,11 @@ class Judge:
     def score(self, pixels: Tensor, labels: Tensor) -> dict[str, float]:
         features, logits = self.describe(pixels)
         precision, recall = precision_recall(self.real_features[: len(features)], features)
+        fitted = Gaussian.fit(features)
         return {
             "samples": len(features),
-            "fid": round(frechet_distance(Gaussian.fit(features), self.real), 3),
+            "fid": round(frechet_distance(fitted, self.real), 3),
+            "fid_vae": round(frechet_distance(fitted, self.reconstructed), 3),
             "precision": round(precision, 4),
             "recall": round(recall, 4),
             "accuracy": round(accuracy(logits, labels), 4),
@@ -112,8 +125,7 @@ def reference_rows(judge: Judge, vae: Any, samples: int) -> dict[str, dict[str, 
     """The floor: held-out images as they are, and after one trip through the VAE."""
     images, labels = load_split("test")
     pixels, labels = to_signal(images[:samples]), labels[:samples]
-    latents, _ = encode_all(vae, pixels)
-    decoded = torch.cat([decode(vae, part) for part in latents.split(BATCH)])
+    decoded = reconstruct(vae, pixels)
     l1 = (decoded - pixels).abs().mean().item() / 2
     return {"real": judge.score(pixels, labels), "reconstruction": {**judge.score(decoded, labels), "l1": round(l1, 4)}}
 
@@ -155,7 +167,7 @@ def files(names: list[str]) -> dict[str, dict[str, Any]]:
 def evaluate(samples: int, steps: int, runs: list[Run], fresh: bool) -> dict[str, Any]:
     names = [name for name in NAMES if weights_path(name).is_file()]
     vae, denoisers = load_vae(), {name: load_denoiser(name) for name in names}
-    judge = Judge(load_classifier())
+    judge = Judge(load_classifier(), vae)
     weights = files(names)
     classifier = metadata(WEIGHTS)
     known = {} if fresh or not RESULTS.is_file() else json.loads(RESULTS.read_text())

@@ -14,7 +14,8 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def figures(score: dict[str, Any]) -> list[str]:
-    return [f"{score['fid']:.3f}", f"{score['accuracy']:.3f}", f"{score['precision']:.2f}", f"{score['recall']:.2f}"]
+    fids = [f"{score[key]:.3f}" for key in ("fid", "fid_vae")]
+    return [*fids, f"{score['accuracy']:.3f}", f"{score['precision']:.2f}", f"{score['recall']:.2f}"]
 
 
 def quality_table(results: dict[str, Any]) -> str:
@@ -25,7 +26,7 @@ def quality_table(results: dict[str, Any]) -> str:
         ["their reconstruction by the VAE", "", *figures(reference["reconstruction"])],
     ]
     rows += [[run["run"], f"{run['cfg']:g}", *figures(run)] for run in results["runs"]]
-    return table(["", "cfg", "FID", "class accuracy", "precision", "recall"], rows)
+    return table(["", "cfg", "FID", "FID to reconstructions", "class accuracy", "precision", "recall"], rows)
 
 
 def cost_table(results: dict[str, Any]) -> str:
