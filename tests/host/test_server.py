@@ -83,7 +83,7 @@ def test_the_demo_workflow_draws_clothes_for_every_fraction(server: Server) -> N
     pictures = []
     for result in results:
         assert not isinstance(result, str), result
-        assert [picture.shape for picture in result[1]] == [(28, 28, 3)] * 10
+        assert [picture.shape for picture in result[1]] == [(112, 112, 3)] * 10
         pictures.append(np.stack(result[1]).astype(float))
     assert all(pictures[0].std(axis=(1, 2, 3)) > 20)
     different = [np.abs(pictures[0] - other).mean() for other in pictures[1:]]
