@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -17,6 +17,9 @@ from .errors import StitchError
 
 MAX_STAGES = 8
 UNITS = ("steps", "step", "timestep", "sigma")
+
+#: Narrower than Python's float, so that the browser can read the same texts.
+NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 
 #: Samplers recompute a noise level through exp and log; a level this close (relative) to a boundary is the boundary.
 LEVEL_TOLERANCE = 1e-5
@@ -107,7 +110,9 @@ class ScheduleSpec:
         if self.unit == "timestep":
             return self._from_levels(run.timesteps, self.splits)
         if self.unit == "steps" and run.total_steps is None:
-            return self._from_levels(run.sigmas, [run.sigma_of_fraction(split) for split in self.splits])
+            return self._from_levels(
+                run.sigmas, [run.sigma_of_fraction(split) if split < 1 else -math.inf for split in self.splits]
+            )
         if not run.is_monotone:
             raise StitchError(
                 "The sigmas of this run both rise and fall, so its steps cannot be told apart by noise level:"
@@ -124,15 +129,15 @@ class ScheduleSpec:
         return Schedule(tuple(sum(step >= bound for bound in bounds) for step in range(run.steps)))
 
     def _from_levels(self, levels: Sequence[float], splits: Sequence[float]) -> Schedule:
-        """A step belongs to the stage of its noisier end; on the split itself, to the later stage."""
-        tops = [max(pair) for pair in pairwise(levels)]
-        return Schedule(tuple(sum(top <= split * (1 + LEVEL_TOLERANCE) for split in splits) for top in tops))
+        """A step belongs to the stage of the level it starts from; on the split itself, to the later stage."""
+        starts = levels[:-1]
+        return Schedule(tuple(sum(start <= split * (1 + LEVEL_TOLERANCE) for split in splits) for start in starts))
 
     def _from_pattern(self, run: Trajectory) -> Schedule:
-        owners = tuple(stage for stage, steps in self.pattern for _ in range(steps))
-        if len(owners) != run.steps:
+        total = sum(steps for _, steps in self.pattern)
+        if total != run.steps:
             raise StitchError(
-                f"The pattern adds up to {len(owners)} steps, but this run has {run.steps}: change the counts, or the"
+                f"The pattern adds up to {total} steps, but this run has {run.steps}: change the counts, or the"
                 " steps of the sampler."
             )
         if not run.is_monotone:
@@ -140,7 +145,7 @@ class ScheduleSpec:
                 "The sigmas of this run both rise and fall, so a pattern of steps cannot be followed: clear the"
                 " pattern and set unit to timestep or sigma."
             )
-        return Schedule(owners)
+        return Schedule(tuple(stage for stage, steps in self.pattern for _ in range(steps)))
 
     def _step_bounds(self, run: Trajectory) -> list[int]:
         total = run.steps if run.total_steps is None else run.total_steps
@@ -157,19 +162,23 @@ class ScheduleSpec:
 class StageLookup:
     """The stage that answers a model call at noise level sigma.
 
-    Step j covers (sigma_{j+1}, sigma_j]; a call on a boundary belongs to the later step, so that second-order solvers
-    are well defined; anything above the first level belongs to the first step.
+    Step j covers (sigma_{j+1}, sigma_j], or [sigma_j, sigma_{j+1}) where the noise rises: a call on a boundary belongs
+    to the later step, so that second-order solvers are well defined. Levels beyond an end belong to the step there.
     """
 
     def __init__(self, schedule: Schedule, sigmas: Sequence[float]) -> None:
-        tops = [max(pair) for pair in pairwise(sigmas)]
-        order = sorted(range(len(tops)), key=lambda step: (tops[step], -step))
-        self._tops = [tops[step] for step in order]
+        self._rises = sigmas[-1] > sigmas[0]
+        starts = sigmas[:-1]
+        order = sorted(range(len(starts)), key=lambda step: (starts[step], step if self._rises else -step))
+        self._starts = [starts[step] for step in order]
         self._owners = [schedule.owners[step] for step in order]
 
     def __call__(self, sigma: float) -> int:
-        index = bisect_left(self._tops, sigma * (1 - LEVEL_TOLERANCE))
-        return self._owners[min(index, len(self._owners) - 1)]
+        if self._rises:
+            index = bisect_right(self._starts, sigma * (1 + LEVEL_TOLERANCE)) - 1
+        else:
+            index = bisect_left(self._starts, sigma * (1 - LEVEL_TOLERANCE))
+        return self._owners[min(max(index, 0), len(self._owners) - 1)]
 
 
 def parse_splits(text: str, unit: str, stages: int) -> tuple[float, ...]:
@@ -184,10 +193,9 @@ def parse_splits(text: str, unit: str, stages: int) -> tuple[float, ...]:
 
 def read_splits(text: str) -> tuple[float, ...]:
     words = [word for word in re.split(r"[\s,;]+", text.strip()) if word]
-    try:
-        return tuple(float(word) for word in words)
-    except ValueError:
-        raise StitchError(f'splits must be numbers such as "0.4" or "0.3, 0.6", got "{text.strip()}".') from None
+    if not all(re.fullmatch(NUMBER, word) for word in words):
+        raise StitchError(f'splits must be numbers such as "0.4" or "0.3, 0.6", got "{text.strip()}".')
+    return tuple(float(word) for word in words)
 
 
 def check_schedule_text(splits: str | None, unit: str | None, pattern: str | None) -> None:
@@ -227,8 +235,8 @@ def check_splits(splits: Sequence[float], unit: str, name: str = "splits") -> No
 def parse_pattern(text: str, stages: int) -> tuple[tuple[int, int], ...]:
     """Run-length form such as "1x8 2x12": model number, x, steps. Raises StitchError."""
     found = []
-    for word in re.split(r"[\s,;]+", text.strip()):
-        match = re.fullmatch(r"(\d+)(?:[xX*](\d+))?", word)
+    for word in re.split(r"[\s,;]+", text.strip(" \t\r\n,;")):
+        match = re.fullmatch(r"([0-9]{1,9})(?:[xX*]([0-9]{1,9}))?", word)
         if not match:
             raise StitchError(f'pattern must look like "1x8 2x12" (model x steps), but has "{word}".')
         model, steps = int(match[1]), int(match[2] or 1)
