@@ -17,9 +17,11 @@ def with_additions(own: dict[str, Any], before: dict[str, Any], now: dict[str, A
         earlier = before.get(key)
         if isinstance(value, dict):
             base = merged.get(key)
-            merged[key] = with_additions(
+            nested = with_additions(
                 base if isinstance(base, dict) else {}, earlier if isinstance(earlier, dict) else {}, value
             )
+            if nested or key not in before:
+                merged[key] = nested
         elif isinstance(value, list):
             known = {id(item) for item in earlier} if isinstance(earlier, list) else set()
             added = [item for item in value if id(item) not in known]
