@@ -45,7 +45,7 @@ class Recipe:
 RECIPES = {
     "S": Recipe(depth=3, width=64, heads=2, prediction="flow", images=450_000),
     "S-eps": Recipe(depth=3, width=64, heads=2, prediction="eps", images=450_000),
-    "B": Recipe(depth=4, width=128, heads=4, prediction="flow", images=256_000),
+    "B": Recipe(depth=4, width=128, heads=4, prediction="flow", images=215_040),
     "XL": Recipe(depth=6, width=192, heads=6, prediction="flow", images=700_000),
 }
 BATCH = 256
