@@ -64,8 +64,11 @@ class Run:
 
 
 ALONE = [Run((name,), 1.0, cfg) for name in NAMES for cfg in (1.0, 2.0)]
-STITCHED = [Run(("S", "XL"), fraction, cfg) for fraction in (0.2, 0.4, 0.6) for cfg in (1.0, 2.0)]
-STITCHED += [Run(("B", "XL"), 0.4, cfg) for cfg in (1.0, 2.0)]
+STITCHED = [
+    Run(stages, fraction, cfg)
+    for cfg in (1.0, 2.0)
+    for stages, fraction in ((("S", "XL"), 0.4), (("S", "XL"), 0.2), (("S", "XL"), 0.6), (("B", "XL"), 0.4))
+]
 
 
 def reconstruct(vae: Any, pixels: Tensor) -> Tensor:
@@ -107,7 +110,7 @@ class Judge:
 def generate(
     run: Run, denoisers: dict[str, Denoiser], vae: Any, samples: int, steps: int
 ) -> tuple[Tensor, Tensor, float]:
-    """Signals, labels and seconds of sampling; the noise and the labels are the same for every run."""
+    """Signals, labels and seconds of sampling in bfloat16; the noise and the labels are the same for every run."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(samples) % CLASSES
     stages = [denoisers[name] for name in run.stage_names(steps)]
@@ -115,7 +118,8 @@ def generate(
     for part in tqdm(labels.split(BATCH), desc=f"{run.title} cfg {run.cfg:g}", unit="batch", leave=False):
         noise = torch.randn(len(part), *LATENT_SHAPE, generator=generator)
         started = time.perf_counter()
-        latents = sample(stages, noise, F.one_hot(part, CLASSES).float(), run.cfg)
+        with torch.autocast("cpu", torch.bfloat16):
+            latents = sample(stages, noise, F.one_hot(part, CLASSES).float(), run.cfg)
         seconds += time.perf_counter() - started
         pixels.append(decode(vae, latents))
     return torch.cat(pixels), labels, seconds
@@ -164,7 +168,7 @@ def files(names: list[str]) -> dict[str, dict[str, Any]]:
 
 
 @torch.no_grad()
-def evaluate(samples: int, steps: int, runs: list[Run], fresh: bool) -> dict[str, Any]:
+def evaluate(samples: int, steps: int, only: list[str], fresh: bool) -> None:
     names = [name for name in NAMES if weights_path(name).is_file()]
     vae, denoisers = load_vae(), {name: load_denoiser(name) for name in names}
     judge = Judge(load_classifier(), vae)
@@ -183,40 +187,41 @@ def evaluate(samples: int, steps: int, runs: list[Run], fresh: bool) -> dict[str
         "reference": reference_rows(judge, vae, samples),
         "runs": [],
     }
-    waiting = {row["key"]: row for row in known.get("runs", [])}
-    for run in tqdm([run for run in runs if set(run.stages) <= set(names)], desc="runs"):
-        marks = [checksum(path)[:12] for path in (WEIGHTS, *map(weights_path, ("vae", *run.stages)))]
-        key = " ".join([run.title, f"cfg {run.cfg:g}", f"steps {steps}", f"samples {samples}", *marks])
-        row = waiting.pop(key, None)
-        if row is None:
-            pixels, labels, seconds = generate(run, denoisers, vae, samples, steps)
-            row = {
-                "key": key,
-                "run": run.title,
-                "cfg": run.cfg,
-                "steps": steps,
-                **judge.score(pixels, labels),
-                "seconds": round(seconds, 1),
-            }
-            tqdm.write(f"{run.title} cfg {run.cfg:g}: {row}")
-        results["runs"].append(row)
-        write_results({**results, "runs": [*results["runs"], *waiting.values()]})
+    keys = {run_key(run, samples, steps): run for run in ALONE + STITCHED if set(run.stages) <= set(names)}
+    rows = {row["key"]: row for row in known.get("runs", []) if row["key"] in keys}
+    missing = [key for key, run in keys.items() if key not in rows and set(run.stages) <= set(only)]
+    for key in tqdm(missing, desc="runs"):
+        run = keys[key]
+        pixels, labels, seconds = generate(run, denoisers, vae, samples, steps)
+        score = {**judge.score(pixels, labels), "seconds": round(seconds, 1)}
+        rows[key] = {"key": key, "run": run.title, "cfg": run.cfg, "steps": steps, **score}
+        results["runs"] = [rows[other] for other in keys if other in rows]
+        write_results(results)
+        tqdm.write(f"{run.title} cfg {run.cfg:g}: {score}")
+    results["runs"] = [rows[key] for key in keys if key in rows]
     write_results(results)
-    return results
+
+
+def run_key(run: Run, samples: int, steps: int) -> str:
+    """What a row depends on, with the start of each weight file's checksum."""
+    marks = [checksum(path)[:12] for path in (WEIGHTS, *map(weights_path, ("vae", *run.stages)))]
+    return " ".join([run.title, f"cfg {run.cfg:g}", f"steps {steps}", f"samples {samples}", *marks])
 
 
 def write_results(results: dict[str, Any]) -> None:
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    write_tables(results)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="dev.py eval", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="measure runs of these models")
     parser.add_argument("--samples", type=int, default=5000)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--fresh", action="store_true", help="measure every row again")
     args = parser.parse_args()
-    write_tables(evaluate(args.samples, args.steps, ALONE + STITCHED, args.fresh))
+    evaluate(args.samples, args.steps, args.only, args.fresh)
 
 
 if __name__ == "__main__":

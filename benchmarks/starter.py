@@ -53,9 +53,9 @@ class Denoiser:
         """The guided prediction for `x` (N, 4, 7, 7) and class weights (N, 10); both halves in one batch."""
         timesteps = torch.full((len(x),), self.time_scale * time)
         if cfg == 1.0:
-            return self.model(x, timesteps, weights[:, None])
+            return self.model(x, timesteps, weights[:, None]).float()
         both = torch.cat([weights, torch.zeros_like(weights)])[:, None]
-        cond, uncond = self.model(x.repeat(2, 1, 1, 1), timesteps.repeat(2), both).chunk(2)
+        cond, uncond = self.model(x.repeat(2, 1, 1, 1), timesteps.repeat(2), both).float().chunk(2)
         return uncond + cfg * (cond - uncond)
 
 
