@@ -58,7 +58,7 @@ def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch)
             _unpacked(latent_image, packing),
             sampler,
             sigmas,
-            denoise_mask,
+            _unprepared(denoise_mask, noise, packing),
             callback,
             disable_pbar,
             seed,
@@ -84,6 +84,17 @@ def _unpacked(latent: Any, shapes: Sequence[Any]) -> Any:
     from comfy.nested_tensor import NestedTensor  # absent in hosts that pack nothing
 
     return NestedTensor(comfy.utils.unpack_latents(latent, shapes))
+
+
+def _unprepared(mask: Any, noise: Any, shapes: Sequence[Any]) -> Any:
+    """A mask as a node gives it. Newer hosts have stretched it to the noise by now, and would do so twice."""
+    if mask is None or mask.shape != noise.shape:
+        return mask
+    if len(shapes) <= 1:
+        return mask[:, :1]
+    from comfy.nested_tensor import NestedTensor
+
+    return NestedTensor([part[:, :1] for part in comfy.utils.unpack_latents(mask, shapes)])
 
 
 def _packed(latent: Any) -> Any:
