@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from .conditioning import controls_of
 from .errors import StitchError
 
 #: Kinds of model (the host's ModelType) whose input is not a mixture of image and noise that another kind could read.
@@ -36,6 +37,46 @@ def check_mixable(names: Sequence[str], patchers: Sequence[Any]) -> None:
             f"{name} is a model of kind {kinds[0]} and {lead_name} of kind {kinds[1]}: these cannot share a sampling"
             " run, so choose two of one kind."
         )
+
+
+def check_controls(names: Sequence[str], guiders: Sequence[Any]) -> None:
+    """Raise StitchError where a ControlNet was made for a model of another layout than that of its stage."""
+    networks = [guider.model_patcher.model.diffusion_model for guider in guiders]
+    for name, guider, network in zip(names, guiders, networks, strict=True):
+        for control in controls_of(getattr(guider, "original_conds", {})):
+            misfit = _misfit(control, network)
+            if misfit is None:
+                continue
+            fitting = [other for other, found in zip(names, networks, strict=True) if _misfit(control, found) is None]
+            remedy = f"give it to {' and '.join(fitting)} only" if fitting else "leave it out"
+            raise StitchError(
+                f"The ControlNet in the conditioning of {name} does not fit its model ({misfit}): {remedy}, by"
+                " conditioning of its own for each model (small_positive and small_negative, or Stitch Guiders)."
+            )
+
+
+def _misfit(control: Any, network: Any) -> str | None:
+    """Why the outputs of `control` cannot be added to the blocks of `network`; None also where that cannot be told."""
+    weights = getattr(control, "control_weights", None)
+    if weights is not None:  # a Control-LoRA, which borrows the model's own blocks
+        modules = {name for name, _ in network.named_modules()}
+        missing = [key[: -len(".up")] for key in weights if key.endswith(".up") and key[: -len(".up")] not in modules]
+        return f"{missing[0]} is missing there" if missing else None
+    made_for, found = _layout(getattr(control, "control_model", None)), _layout(network)
+    if made_for is None or found is None or made_for == found:
+        return None
+    return f"made for {made_for}, found {found}"
+
+
+def _layout(network: Any) -> str | None:
+    """Number and width of the blocks, as far as the host's classes tell."""
+    if hasattr(network, "input_blocks") and hasattr(network, "num_res_blocks"):
+        widths = [network.model_channels * factor for factor in network.channel_mult]
+        levels = ", ".join(f"{count} x {width}" for count, width in zip(network.num_res_blocks, widths, strict=False))
+        return f"U-Net blocks {levels}"
+    if hasattr(network, "hidden_size"):
+        return f"transformer blocks of width {network.hidden_size}"
+    return None
 
 
 def _kind(patcher: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import comfy.model_patcher
 
+from .conditioning import own_conditioning
 from .stitching import SampleCall, Stitch, run_stitched
 
 
@@ -44,4 +45,5 @@ def _fresh(guider: Any) -> Any:
         return guider  # its own stages are copied when it samples
     guider = copy.copy(guider)
     guider.model_options = comfy.model_patcher.create_model_options_clone(guider.model_options)
+    guider.original_conds = own_conditioning(guider.original_conds)
     return guider

@@ -11,6 +11,7 @@ import comfy.model_patcher
 import comfy.utils
 from comfy.patcher_extension import WrappersMP
 
+from .conditioning import own_conditioning
 from .stitching import SampleCall, Stitch, run_stitched
 
 
@@ -31,6 +32,7 @@ class ModelStage:
         guider.original_conds = dict(template.original_conds)
         conds = {"positive": self.positive, "negative": self.negative}
         guider.inner_set_conds({key: cond for key, cond in conds.items() if cond is not None})
+        guider.original_conds = own_conditioning(guider.original_conds)
         if self.cfg is not None:
             guider.set_cfg(self.cfg)
         return guider
