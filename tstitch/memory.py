@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import comfy.model_management as mm
-from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
+from comfy.patcher_extension import WrappersMP
 
 POLICIES = ("auto", "keep", "swap")
 
@@ -28,23 +28,64 @@ def share_weights(patchers: Sequence[Any]) -> bool:
     return len({id(patcher.model) for patcher in patchers}) < len(patchers)
 
 
-class DeferredLoad:
-    """Holds back the loading of one stage's model, which the host does at set-up, until the stage's first step."""
+def unload_model(patcher: Any) -> None:
+    """Take a model off its device; the host keeps all the others there."""
+    others = [loaded for loaded in mm.current_loaded_models if not patcher.is_clone(loaded.model)]
+    mm.free_memory(1e30, patcher.load_device, keep_loaded=others)
 
-    def __init__(self, guider: Any) -> None:
-        self._prepare: Any = None
-        self._extra_models: list[Any] = []
-        add_wrapper_with_key(
-            WrappersMP.PREPARE_SAMPLING, "tstitch", self._hold, guider.model_options, is_model_options=True
-        )
 
-    def _hold(self, executor: Any, model: Any, noise_shape: Any, conds: Any, **kwargs: Any) -> tuple[Any, Any, list]:
+class StageLoader:
+    """Asks the host for one stage's model: at set-up as the host would, or, deferred, when its first step comes.
+
+    Later it asks again whenever the host has evicted the model to make room for another.
+    """
+
+    def __init__(self, guider: Any, deferred: bool) -> None:
+        self._deferred = deferred
+        self._prepare: Callable[[], tuple[Any, Any, list]]
+        self._extra_models: list[Any] = []  # ControlNets and their like
+        self._loaded: list[tuple[Any, int]] | None = None  # MODELs and how much of each was put on the device
+        wrappers = guider.model_options.setdefault("transformer_options", {}).setdefault("wrappers", {})
+        # Replaces the loader of an outer run, for which a stitched model is one stage.
+        wrappers.setdefault(WrappersMP.PREPARE_SAMPLING, {})["tstitch"] = [self._prepare_sampling]
+
+    def _prepare_sampling(
+        self, executor: Any, model: Any, noise_shape: Any, conds: Any, **kwargs: Any
+    ) -> tuple[Any, Any, list]:
         self._prepare = lambda: executor(model, noise_shape, conds, **kwargs)
-        # Set-up reads model_sampling and its like from the model, so the patches of this clone must be in place.
-        model.patch_model(load_weights=False)
+        if self._deferred:
+            # Set-up reads model_sampling and its like from the model, so the patches of this clone must be in place.
+            model.patch_model(load_weights=False)
+        else:
+            self.load()
         return model.model, conds, self._extra_models
 
     def load(self) -> None:
         """Make room and load, by the host's own rules."""
-        _, _, models = self._prepare()
+        before = {id(patcher) for patcher in mm.loaded_models()}
+        real_model, _, models = self._prepare()
         self._extra_models[:] = models
+        own = {id(patcher) for patcher in models}
+        self._loaded = [
+            (patcher, patcher.loaded_size())
+            for patcher in mm.loaded_models()
+            if patcher and (patcher.model is real_model or id(patcher) in own or id(patcher) not in before)
+        ]
+
+    def is_loaded(self, in_full: bool) -> bool:
+        """Whether everything is still on the device; in_full: as much of it as after the last `load`."""
+        if self._loaded is None:
+            return False
+        present = {id(patcher) for patcher in mm.loaded_models()}
+        return all(
+            id(patcher) in present and (not in_full or patcher.loaded_size() >= size) for patcher, size in self._loaded
+        )
+
+    def release(self) -> None:
+        """Let go of the run, which holds the options that hold this loader."""
+        self._prepare = _released
+        self._loaded = None
+
+
+def _released() -> tuple[Any, Any, list]:
+    raise RuntimeError("a stage was asked for its model after its run had ended")

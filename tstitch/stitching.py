@@ -7,16 +7,19 @@ sampler runs once, on a router that hands each model call to the stage that owns
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from comfy.samplers import CFGGuider
+import torch
+from comfy.samplers import CFGGuider, pre_run_control
 from torch import Tensor
 
-from .compatibility import check_latent_formats, check_mixable
+from .compatibility import check_controls, check_latent_formats, check_mixable
+from .conditioning import keyframes_of
 from .errors import StitchError
-from .memory import POLICIES, DeferredLoad, fits_together, share_weights
+from .memory import POLICIES, StageLoader, fits_together, share_weights, unload_model
 from .model_options import with_additions
 from .parameterization import Conversion, conversion
 from .report import Report
@@ -70,20 +73,71 @@ class Stage:
 
     def __init__(self, index: int, guider: Any, stage_conversion: Conversion | None) -> None:
         self.index, self.guider, self.conversion = index, guider, stage_conversion
-        self.deferred: DeferredLoad | None = None
+        self.patcher = guider.model_patcher
+        self.loader: StageLoader | None = None  # a stitched guider sees to its own models
+        self.shares_model = False  # with another stage, whose patches must then be out of the way
         self.predict: Callable[..., Tensor]  # the guider, or the router of a model that is stitched itself
         self.model_options: dict[str, Any]
+        self._keyframes: list[Any] = []  # of the hooks in its conditioning
 
     def prepared(self, model_wrap: Callable[..., Tensor], extra_args: dict[str, Any]) -> None:
         self.predict, self.model_options = model_wrap, extra_args["model_options"]
+        self._keyframes = keyframes_of(getattr(self.guider, "conds", {}))
 
-    def activate(self) -> None:
+    def begin_interval(self, before: Stage | None, swap: bool) -> None:
+        """Take over from the stage `before`; with `swap`, that one makes room first."""
+        if before is not None:
+            before.leave(unload=swap and not self.patcher.is_clone(before.patcher))
+        if isinstance(self.predict, Router):
+            return
+        if self.loader is not None and not self.loader.is_loaded(in_full=True):
+            self._load(self.loader)
+
+    def leave(self, unload: bool) -> None:
+        if isinstance(self.predict, Router):
+            self.predict.leave(unload)
+            return
+        self.patcher.clean_hooks()  # what was cached for a keyframe may be out of date when this stage is back
+        if unload:
+            unload_model(self.patcher)
+
+    def put_in_place(self) -> None:
         """Make this the stage whose weights and patches are in place."""
-        patcher = self.guider.model_patcher
-        if self.deferred is not None:
-            self.deferred.load()
-        if hasattr(patcher.model, "current_patcher"):
-            patcher.model.current_patcher = patcher
+        nested = isinstance(self.predict, Router)
+        if self.loader is not None and not nested and not self.loader.is_loaded(in_full=False):
+            self._load(self.loader)
+        else:
+            self.restore_patches()
+        if hasattr(self.patcher.model, "current_patcher"):
+            self.patcher.model.current_patcher = self.patcher
+
+    def restore_patches(self) -> None:
+        if self.shares_model:
+            self.patcher.patch_model(load_weights=False)
+
+    def put_away(self) -> None:
+        if self.shares_model:
+            self.patcher.unpatch_hooks()
+            self.patcher.unpatch_model(unpatch_weights=False)
+
+    def pass_over(self, level: float) -> None:
+        """Let time go on for this stage in a step that another one takes."""
+        if self.conversion is not None:
+            level = self.conversion(level)[0]
+        if isinstance(self.predict, Router):
+            self.predict.pass_over(level)
+        for keyframes in self._keyframes:
+            sigma = torch.tensor(level, device=self.sample_sigmas.device)
+            keyframes.prepare_current_keyframe(curr_t=sigma, transformer_options={"sample_sigmas": self.sample_sigmas})
+
+    @property
+    def sample_sigmas(self) -> Tensor:
+        return self.model_options["transformer_options"]["sample_sigmas"]
+
+    def _load(self, loader: StageLoader) -> None:
+        loader.load()
+        for conds in self.guider.conds.values():  # some ControlNets take weights of the model over
+            pre_run_control(self.guider.inner_model, conds)
 
 
 class Waypoint:
@@ -97,6 +151,7 @@ class Waypoint:
         self, model_wrap: Any, sigmas: Tensor, extra_args: dict, callback: Any, noise: Tensor, *_: Any
     ) -> Tensor:
         self._stage.prepared(model_wrap, extra_args)
+        self._stage.put_away()
         self.result = self._proceed()
         return noise  # the host scales what it takes for the samples of this stage, and nobody reads them
 
@@ -104,9 +159,11 @@ class Waypoint:
 class LeadSampler:
     """The real sampler, run on the router instead of on the leading stage alone."""
 
-    def __init__(self, sampler: Any, lead: Stage, stages: Sequence[Stage], schedule: Schedule, report: Report) -> None:
+    def __init__(
+        self, sampler: Any, lead: Stage, stages: Sequence[Stage], schedule: Schedule, report: Report, swap: bool
+    ) -> None:
         self._sampler, self._lead, self._stages = sampler, lead, stages
-        self._schedule, self._report = schedule, report
+        self._schedule, self._report, self._swap = schedule, report, swap
 
     def sample(
         self,
@@ -121,7 +178,7 @@ class LeadSampler:
     ) -> Tensor:
         self._lead.prepared(model_wrap, extra_args)
         lookup = StageLookup(self._schedule, [float(sigma) for sigma in sigmas.cpu()])
-        router = Router(self._lead, self._stages, lookup, self._report)
+        router = Router(self._lead, self._stages, lookup, self._report, self._swap)
         try:
             return self._sampler.sample(
                 router, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar
@@ -136,8 +193,8 @@ class LeadSampler:
 class Router:
     """The denoiser the sampler calls. Everything but the call itself is the leading stage's."""
 
-    def __init__(self, lead: Stage, stages: Sequence[Stage], lookup: StageLookup, report: Report) -> None:
-        self._lead, self._lookup, self._report = lead, lookup, report
+    def __init__(self, lead: Stage, stages: Sequence[Stage], lookup: StageLookup, report: Report, swap: bool) -> None:
+        self._lead, self._lookup, self._report, self._swap = lead, lookup, report, swap
         self._stages = {stage.index: stage for stage in stages}
         self._current: Stage | None = None
         self._options_before = with_additions({}, {}, lead.model_options)
@@ -145,9 +202,6 @@ class Router:
     def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
         level = float(sigma.reshape(-1)[0])
         stage = self._stages[self._lookup(level)]
-        if stage is not self._current:
-            stage.activate()
-            self._current = stage
         self._report.count(stage.index)
         options = self._lead.model_options if model_options is None else model_options
         if stage is not self._lead:
@@ -155,7 +209,35 @@ class Router:
         if stage.conversion is not None:
             stage_level, factor = stage.conversion(level)
             x, sigma = x * factor, sigma.new_full(sigma.shape, stage_level)
-        return stage.predict(x, sigma, model_options=options, **kwargs)
+        with self._turn_of(stage, level):
+            return stage.predict(x, sigma, model_options=options, **kwargs)
+
+    @contextmanager
+    def _turn_of(self, stage: Stage, level: float) -> Iterator[None]:
+        """Between the calls, the patches of the leading stage are in place: samplers read its model."""
+        if stage is not self._lead:
+            self._lead.put_away()
+        if stage is not self._current:
+            stage.begin_interval(self._current, self._swap)
+            self._current = stage
+        stage.put_in_place()
+        yield
+        if stage is not self._lead:
+            stage.put_away()
+            self._lead.restore_patches()
+        for other in self._stages.values():
+            if other is not stage:
+                other.pass_over(level)
+
+    def pass_over(self, level: float) -> None:
+        for stage in self._stages.values():
+            stage.pass_over(level)
+
+    def leave(self, unload: bool) -> None:
+        """As `Stage.leave`, for all stages of this run."""
+        for stage in self._stages.values():
+            stage.leave(unload)
+        self._current = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._lead.predict, name)
@@ -167,6 +249,7 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
     guiders: one a stage in run order, the finishing one last, each free to be changed; run_last: runs the last guider
     with the sampler it is given and returns its result. Raises StitchError before anything is loaded.
     """
+    separate_patchers(guiders)
     patchers = [guider.model_patcher for guider in guiders]
     check_latent_formats(stitch.names, patchers)
     samplings = [patcher.get_model_object("model_sampling") for patcher in patchers]
@@ -176,6 +259,7 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
     schedule = stitch.spec.resolve(trajectory)
     used = schedule.stages
     check_mixable([stitch.names[index] for index in used], [patchers[index] for index in used])
+    check_controls([stitch.names[index] for index in used], [guiders[index] for index in used])
     stitch.report.begin(schedule, trajectory)
 
     last, leader = len(guiders) - 1, used[-1]
@@ -186,9 +270,9 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
         Stage(index, guiders[index], conversion(samplings[leader], samplings[index], levels, stitch.names[index]))
         for index in used
     ]
-    defer_loading(stitch.memory, stages, call.noise.shape)
+    prepare_loading(stitch.memory, stages, call.noise.shape)
     lead = stages[-1]
-    sampler = LeadSampler(call.sampler, lead, stages, schedule, stitch.report)
+    sampler = LeadSampler(call.sampler, lead, stages, schedule, stitch.report, stitch.memory == "swap")
 
     def enter(waiting: Sequence[Stage]) -> Any:
         if not waiting:
@@ -198,16 +282,30 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
         call.on(stage.guider, waypoint, sigmas if stage.conversion is None else stage.conversion.sigmas(sigmas))
         return waypoint.result
 
-    return enter(stages[:-1])
+    try:
+        return enter(stages[:-1])
+    finally:
+        for stage in stages:
+            if stage.loader is not None:
+                stage.loader.release()
 
 
-def defer_loading(memory: str, stages: Sequence[Stage], latent_shape: Sequence[int]) -> None:
+def prepare_loading(memory: str, stages: Sequence[Stage], latent_shape: Sequence[int]) -> None:
     """Leave the loading of each model to its first step, unless all may and can stay on the device."""
-    patchers = [stage.guider.model_patcher for stage in stages]
     if len(stages) == 1:
         return
+    patchers = [stage.patcher for stage in stages]
     together = memory == "keep" or (memory == "auto" and fits_together(patchers, latent_shape))
-    if share_weights(patchers) or not together:
-        for stage in stages:
-            if isinstance(stage.guider, CFGGuider):  # a stitched guider sees to its own models
-                stage.deferred = DeferredLoad(stage.guider)
+    for stage in stages:
+        stage.shares_model = sum(stage.patcher.is_clone(patcher) for patcher in patchers) > 1
+        if isinstance(stage.guider, CFGGuider):
+            stage.loader = StageLoader(stage.guider, deferred=not together or share_weights(patchers))
+
+
+def separate_patchers(guiders: Sequence[Any]) -> None:
+    """Where stages have one MODEL between them, give each a clone: hooks of the conditioning register on it."""
+    for index, guider in enumerate(guiders):
+        if isinstance(guider, CFGGuider) and any(
+            guider.model_patcher is later.model_patcher for later in guiders[index + 1 :]
+        ):
+            guider.model_patcher = guider.model_patcher.clone()
