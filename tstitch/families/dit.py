@@ -7,6 +7,7 @@ module itself needs nothing but torch.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,6 +15,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import StitchError
 
 Attention = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 
@@ -28,33 +32,58 @@ class DiTConfig:
     patch: int  # latent pixels along one side of a token
     channels: int  # latent channels C
     classes: int  # real classes; the embedding table has one more row, the null class
-    grid: int  # tokens along one side of the stored position embedding
+    grid: int  # tokens along one side of the training images; 0 where the file does not say
     learn_sigma: bool = False  # output 2C channels, the second half is dropped
+    stored_position: bool = False  # the file's position embedding is not the sine-cosine one, so it is kept
+    shortcut: bool = False  # Shortcut model (arXiv 2410.12557): a second embedder, attention logits over d
+    diffusers: bool = False  # computed as `diffusers` does, whose frequencies and one norm differ a little
+    block_embedders: bool = False  # every block has its own embedders (trained in `diffusers`)
+
+    @property
+    def size(self) -> int:
+        """Latent pixels along one side of the training images; 0 where the file does not say."""
+        return self.grid * self.patch
 
     def to_dict(self) -> dict[str, int | bool]:
         return asdict(self)
 
 
-def timestep_embedding(t: Tensor, dim: int, max_period: float = 10000.0) -> Tensor:
+def timestep_embedding(t: Tensor, dim: int, spacing: int | None = None, max_period: float = 10000.0) -> Tensor:
     """Sinusoidal features of `t` (N,), cosines first, as DiT checkpoints expect (section 3.2 of arXiv 2212.09748)."""
     half = dim // 2
-    frequencies = torch.exp(-math.log(max_period) * torch.arange(half, dtype=torch.float32, device=t.device) / half)
+    steps = torch.arange(half, dtype=torch.float32, device=t.device)
+    frequencies = torch.exp(-math.log(max_period) * steps / (spacing or half))
     angles = t[:, None].float() * frequencies[None]  # (N, dim/2)
     return torch.cat([angles.cos(), angles.sin()], dim=-1)  # (N, dim)
 
 
-def sincos_position_embedding(dim: int, height: int, width: int) -> Tensor:
-    """Fixed 2-D sine-cosine position embedding of a `height` x `width` token grid: (1, height * width, dim)."""
+@functools.lru_cache(maxsize=8)
+def sincos_position_embedding(dim: int, height: int, width: int, grid: int = 0) -> Tensor:
+    """Fixed 2-D sine-cosine position embedding of a `height` x `width` token grid: (1, height * width, dim).
+
+    Where the training images had another number of tokens a side (`grid`), positions are stretched to their range, so
+    that the model still sees one whole image.
+    """
     quarter = dim // 4
     frequencies = 1.0 / 10000 ** (torch.arange(quarter, dtype=torch.float64) / quarter)
     rows, columns = torch.meshgrid(
-        torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64), indexing="ij"
+        *(torch.arange(side, dtype=torch.float64) * ((grid or side) / side) for side in (height, width)), indexing="ij"
     )
     parts = []
     for position in (columns, rows):
         angles = position.reshape(-1, 1) * frequencies[None]
         parts += [angles.sin(), angles.cos()]
     return torch.cat(parts, dim=1).float()[None]
+
+
+def resize_position_embedding(stored: Tensor, height: int, width: int) -> Tensor:
+    """A learned position embedding (1, T, D) of a square grid, for a grid of `height` x `width` tokens."""
+    side = math.isqrt(stored.shape[1])
+    if (height, width) == (side, side):
+        return stored
+    grid = stored.float().unflatten(1, (side, side)).permute(0, 3, 1, 2)  # (1, D, side, side)
+    grid = F.interpolate(grid, (height, width), mode="bicubic", align_corners=False)
+    return grid.flatten(2).transpose(1, 2)  # (1, height * width, D)
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -75,8 +104,9 @@ class ScalarEmbedder(nn.Module):
 
     FREQUENCIES = 256
 
-    def __init__(self, width: int, operations: Any, **factory: Any) -> None:
+    def __init__(self, width: int, spacing: int | None, operations: Any, **factory: Any) -> None:
         super().__init__()
+        self.spacing = spacing
         self.mlp = nn.Sequential(
             operations.Linear(self.FREQUENCIES, width, **factory),
             nn.SiLU(),
@@ -84,7 +114,7 @@ class ScalarEmbedder(nn.Module):
         )
 
     def forward(self, t: Tensor, dtype: torch.dtype) -> Tensor:
-        return self.mlp(timestep_embedding(t, self.FREQUENCIES).to(dtype))  # (N, D)
+        return self.mlp(timestep_embedding(t, self.FREQUENCIES, self.spacing).to(dtype))  # (N, D)
 
 
 class LabelEmbedder(nn.Module):
@@ -95,7 +125,7 @@ class LabelEmbedder(nn.Module):
 
     def __init__(self, classes: int, width: int, operations: Any, **factory: Any) -> None:
         super().__init__()
-        self.embedding_table = operations.Embedding(classes + 1, width, **factory)
+        self.embedding_table: Any = operations.Embedding(classes + 1, width, **factory)
 
     def forward(self, weights: Tensor, dtype: torch.dtype) -> Tensor:
         null = 1 - weights.sum(dim=-1, keepdim=True)
@@ -104,15 +134,36 @@ class LabelEmbedder(nn.Module):
         return weights.to(dtype) @ self.embedding_table(rows).to(dtype)  # (N, D)
 
 
+def build_embedders(config: DiTConfig, operations: Any, **factory: Any) -> dict[str, nn.Module]:
+    """Embedders of what the blocks are conditioned on: timestep, class and, in Shortcut models, step size."""
+    spacing = ScalarEmbedder.FREQUENCIES // 2 - 1 if config.diffusers else None
+    embedders: dict[str, nn.Module] = {
+        "t_embedder": ScalarEmbedder(config.width, spacing, operations, **factory),
+        "y_embedder": LabelEmbedder(config.classes, config.width, operations, **factory),
+    }
+    if config.shortcut:
+        embedders["dt_embedder"] = ScalarEmbedder(config.width, spacing, operations, **factory)
+    return embedders
+
+
+def embed(embedders: Any, timesteps: Tensor, weights: Tensor, step: Tensor | None, dtype: torch.dtype) -> Tensor:
+    c = embedders.t_embedder(timesteps, dtype) + embedders.y_embedder(weights, dtype)
+    return c if step is None else c + embedders.dt_embedder(step, dtype)  # (N, D)
+
+
 class SelfAttention(nn.Module):
     def __init__(self, config: DiTConfig, attention: Attention, operations: Any, **factory: Any) -> None:
         super().__init__()
         self.heads, self.attention = config.heads, attention
+        # The attention function divides the logits by sqrt(d); Shortcut checkpoints expect a division by d.
+        self.query_scale = (config.width // config.heads) ** -0.5 if config.shortcut else None
         self.qkv = operations.Linear(config.width, 3 * config.width, **factory)
         self.proj = operations.Linear(config.width, config.width, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(x).chunk(3, dim=-1)  # each (N, T, D)
+        if self.query_scale is not None:
+            q = q * self.query_scale
         return self.proj(self.attention(q, k, v, self.heads))
 
 
@@ -135,7 +186,8 @@ class Block(nn.Module):
         width = config.width
         self.norm1 = operations.LayerNorm(width, elementwise_affine=False, eps=1e-6, **factory)
         self.attn = SelfAttention(config, attention, operations, **factory)
-        self.norm2 = operations.LayerNorm(width, elementwise_affine=False, eps=1e-6, **factory)
+        eps = 1e-5 if config.diffusers else 1e-6
+        self.norm2 = operations.LayerNorm(width, elementwise_affine=False, eps=eps, **factory)
         self.mlp = Mlp(width, operations, **factory)
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), operations.Linear(width, 6 * width, **factory))
 
@@ -161,6 +213,9 @@ class FinalLayer(nn.Module):
 class DiT(nn.Module):
     """Diffusion Transformer on latents (N, C, H, W), with the call signature of the host's diffusion models."""
 
+    y_embedder: LabelEmbedder
+    pos_embed: Tensor
+
     def __init__(
         self,
         config: DiTConfig,
@@ -173,26 +228,58 @@ class DiT(nn.Module):
         factory: dict[str, Any] = {"dtype": dtype, "device": device}
         self.config, self.dtype = config, dtype
         self.x_embedder = PatchEmbed(config, operations, **factory)
-        self.t_embedder = ScalarEmbedder(config.width, operations, **factory)
-        self.y_embedder = LabelEmbedder(config.classes, config.width, operations, **factory)
+        for name, embedder in build_embedders(config, operations, **factory).items():
+            self.add_module(name, embedder)
         self.blocks = nn.ModuleList(Block(config, attention, operations, **factory) for _ in range(config.depth))
         self.final_layer = FinalLayer(config, operations, **factory)
+        if config.block_embedders:
+            self.embedders = nn.ModuleList(
+                nn.ModuleDict(build_embedders(config, operations, **factory)) for _ in range(config.depth - 1)
+            )
+        if config.stored_position:
+            self.register_buffer("pos_embed", torch.zeros(1, config.grid**2, config.width, device=device))
 
     def forward(
-        self, x: Tensor, timesteps: Tensor, context: Tensor, transformer_options: dict | None = None, **_: Any
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        context: Tensor,
+        transformer_options: dict | None = None,
+        step: Tensor | None = None,
+        **_: Any,
     ) -> Tensor:
         """Predict the model's target for `x`.
 
         x: (N, C, H, W), H and W multiples of the patch; timesteps: (N,), in the units the weights were trained with;
-        context: (N, K, classes) class weights, averaged over K. Returns (N, C, H, W).
+        context: (N, K, classes) class weights, averaged over K; step: (N,), log2 of the steps a Shortcut model is to
+        take from noise to image. Returns (N, C, H, W).
         """
-        height, width = x.shape[-2] // self.config.patch, x.shape[-1] // self.config.patch
+        height, width = self.token_grid(x)
+        weights = context.float().mean(dim=1)  # (N, classes)
         tokens = self.x_embedder(x)
-        tokens = tokens + sincos_position_embedding(self.config.width, height, width).to(tokens)
-        c = self.t_embedder(timesteps, x.dtype) + self.y_embedder(context.float().mean(dim=1), x.dtype)  # (N, D)
-        for block in self.blocks:
+        tokens = tokens + self.position(height, width).to(tokens)
+        c = first = embed(self, timesteps, weights, step, x.dtype)
+        for index, block in enumerate(self.blocks):
+            if index and self.config.block_embedders:
+                c = embed(self.embedders[index - 1], timesteps, weights, step, x.dtype)
             tokens = block(tokens, c)
-        return self.unpatchify(self.final_layer(tokens, c), height, width)
+        return self.unpatchify(self.final_layer(tokens, first), height, width)
+
+    def token_grid(self, x: Tensor) -> tuple[int, int]:
+        patch, channels, (height, width) = self.config.patch, self.config.channels, x.shape[-2:]
+        if x.ndim != 4 or x.shape[1] != channels:
+            raise StitchError(f"The latent has shape {tuple(x.shape)}, but this model takes {channels} x H x W.")
+        if height % patch or width % patch:
+            raise StitchError(
+                f"The latent is {height} x {width}, but this model cuts it into patches of {patch} x {patch}: use"
+                f" sides that are multiples of {patch}."
+            )
+        return height // patch, width // patch
+
+    def position(self, height: int, width: int) -> Tensor:
+        if self.config.stored_position:
+            return resize_position_embedding(self.pos_embed, height, width)
+        return sincos_position_embedding(self.config.width, height, width, self.config.grid)
 
     def unpatchify(self, tokens: Tensor, height: int, width: int) -> Tensor:
         patch = self.config.patch
@@ -210,7 +297,7 @@ class DiT(nn.Module):
         nn.init.zeros_(self.x_embedder.proj.bias)
         nn.init.normal_(self.y_embedder.embedding_table.weight, std=0.02)
         for name, parameter in self.named_parameters():
-            if name.startswith("t_embedder.mlp") and name.endswith("weight"):
+            if name.startswith(("t_embedder.mlp", "dt_embedder.mlp")) and name.endswith("weight"):
                 nn.init.normal_(parameter, std=0.02)
             elif "adaLN_modulation" in name or name.startswith("final_layer.linear"):
                 nn.init.zeros_(parameter)

@@ -1,0 +1,117 @@
+"""Weight files as people have them: what they are wrapped in, and what is wrong with them."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import pickle
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import comfy.utils
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ..errors import StitchError
+
+#: Where training scripts keep the weights in a file, best first: averaged weights draw better than raw ones.
+WRAPPERS = ("ema", "params_ema", "ema_state_dict", "state_dict", "model", "params")
+#: What compilers, parallel training and whole-pipeline files put before each name.
+PREFIXES = ("module.", "_orig_mod.", "model.diffusion_model.", "diffusion_model.")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    name: str  # as the user chose it, for messages
+    state: dict[str, Tensor]
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def read_checkpoint(path: str | Path, name: str | None = None) -> Checkpoint:
+    """The tensors of a .safetensors, .pt, .pth, .ckpt or .bin file, unwrapped. Raises StitchError; runs no code."""
+    path = Path(path)
+    name = name or path.name
+    if not path.is_file():
+        raise StitchError(f"The file {name} does not exist.")
+    if path.suffix.lower() in (".safetensors", ".sft"):
+        state, metadata = _read_safetensors(path, name)
+    else:
+        state, metadata = _read_pickle(path, name), {}
+    state = _without_prefix(_unwrapped(state))
+    if not state:
+        raise StitchError(f"The file {name} holds no weights: choose another, or load it with the node it is made for.")
+    return Checkpoint(name, state, metadata)
+
+
+def check_weights(checkpoint: Checkpoint, expected: dict[str, tuple[int, ...]], family: str) -> None:
+    """Raise StitchError unless the weights have exactly these names and shapes."""
+    state = checkpoint.state
+    missing = [key for key in expected if key not in state]
+    if missing:
+        raise StitchError(f"The file {checkpoint.name} is no complete {family}: it lacks {_some(missing)}.")
+    unknown = [key for key in state if key not in expected]
+    if unknown:
+        raise StitchError(f"The file {checkpoint.name} is no plain {family}: it also holds {_some(unknown)}.")
+    for key, shape in expected.items():
+        if tuple(state[key].shape) != shape:
+            raise StitchError(
+                f"The file {checkpoint.name} is no valid {family}: {key} has the shape {tuple(state[key].shape)} where"
+                f" {shape} follows from the others."
+            )
+
+
+def _some(keys: list[str]) -> str:
+    more = f" and {len(keys) - 2} more" if len(keys) > 2 else ""
+    return ", ".join(keys[:2]) + more
+
+
+def _read_safetensors(path: Path, name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        state, metadata = comfy.utils.load_torch_file(str(path), safe_load=True, return_metadata=True)
+    except (SafetensorError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise StitchError(f"The file {name} is damaged or incomplete ({reason}): download it again.") from error
+    return state, metadata or {}
+
+
+def _read_pickle(path: Path, name: str) -> Any:
+    try:
+        with _training_arguments_allowed():
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if found := re.search(r"(?:GLOBAL|Unsupported global:|Unsupported class|class) ([\w.]+\.\w+)", str(error)):
+            raise StitchError(
+                f"The file {name} holds code ({found[1]}) besides weights, so it is not opened: use a safetensors file."
+            ) from error
+        raise StitchError(f"The file {name} is damaged or no weight file: download it again.") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError) as error:
+        raise StitchError(f"The file {name} is damaged or incomplete: download it again.") from error
+
+
+def _training_arguments_allowed() -> contextlib.AbstractContextManager[Any]:
+    """DiT's training script saves its command line, an argparse.Namespace, beside the weights: plain values only."""
+    if hasattr(torch.serialization, "safe_globals"):  # torch 2.5
+        return torch.serialization.safe_globals([argparse.Namespace])
+    return contextlib.nullcontext()
+
+
+def _unwrapped(content: Any) -> dict[str, Tensor]:
+    if not isinstance(content, dict):
+        return {}
+    for wrapper in WRAPPERS:
+        if isinstance(inner := content.get(wrapper), dict) and any(
+            isinstance(value, Tensor) for value in inner.values()
+        ):
+            content = inner
+            break
+    return {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+
+
+def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in PREFIXES:
+        if any(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    return state
