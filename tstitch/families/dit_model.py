@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import comfy.latent_formats
 import comfy.model_base
-import comfy.model_management as mm
 import comfy.model_patcher
 import comfy.supported_models_base
-import comfy.utils
+import torch
 from comfy.ldm.modules.attention import optimized_attention
 from torch import Tensor
 
 from ..errors import StitchError
+from ..labels import ClassSet
 from .dit import DiT, DiTConfig
+from .dit_checkpoint import DiTWeights
+from .host_model import build_patcher
+from .shortcut import StepSizeCheck, step_level
+
+HOST_TIMES = 1000.0  # flow models of the host count time from 0 to 1000
+DEFAULT_LATENT = 32  # a side, where the file does not say: 256 pixels
+
+
+class FromNoiseDiT(DiT):
+    """SiT and Shortcut weights, whose time 0 is noise and whose velocity points to the image, as a host model."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.check_step_sizes = StepSizeCheck()
+
+    def forward(
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        context: Tensor,
+        transformer_options: dict | None = None,
+        step: Tensor | None = None,
+        **_: Any,
+    ) -> Tensor:
+        if self.config.shortcut and step is None:
+            sample_sigmas = (transformer_options or {}).get("sample_sigmas")
+            self.check_step_sizes(sample_sigmas)
+            step = step_level(timesteps, sample_sigmas)
+        return -super().forward(x, 1 - timesteps, context, transformer_options, step)
 
 
 class HostDiT(comfy.model_base.BaseModel):
@@ -26,48 +56,77 @@ class HostDiT(comfy.model_base.BaseModel):
             found = "none" if weights is None else f"of width {weights.shape[-1]}"
             raise StitchError(
                 f"The conditioning is {found}, but this model takes weights of its {classes} classes: connect the"
-                " positive and negative outputs of its loader."
+                " positive and negative outputs of its loader, or of a Class Label node with this model."
             )
         return super().extra_conds(**kwargs)
+
+    def process_timestep(self, timestep: Tensor, **kwargs: Any) -> Tensor:
+        scale = self.model_config.time_scale
+        return timestep if scale in (None, HOST_TIMES) else timestep * (scale / HOST_TIMES)
 
 
 class HostDiTConfig(comfy.supported_models_base.BASE):
     unet_extra_config: dict[str, Any] = {}
     memory_usage_factor = 0.6
 
-    def __init__(self, dit: DiTConfig, prediction: str, time_scale: float, latent_format: Any) -> None:
+    def __init__(
+        self,
+        dit: DiTConfig,
+        prediction: str,
+        time_scale: float,
+        latent_format: Any,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
         super().__init__({"config": dit, "attention": host_attention})
         self.dit, self.prediction, self.latent_format = dit, prediction, latent_format
+        self.class_set = ClassSet.of(dit.classes, class_names)
+        self.latent_size = dit.size or DEFAULT_LATENT
+        self.time_scale = None if prediction == "eps" else time_scale
         self.sampling_settings: dict[str, Any]
-        if prediction == "flow":
-            self.sampling_settings = {"shift": 1.0, "multiplier": time_scale}
-        else:  # the DDPM linear schedule, which the host calls by what it is linear in
+        if prediction == "eps":  # the DDPM linear schedule, which the host calls by what it is linear in
             self.sampling_settings = {"beta_schedule": "sqrt_linear", "linear_start": 1e-4, "linear_end": 2e-2}
+        else:
+            self.sampling_settings = {"shift": 1.0, "multiplier": HOST_TIMES}
 
     def model_type(self, state_dict: dict[str, Tensor], prefix: str = "") -> Any:
         kinds = comfy.model_base.ModelType
-        return kinds.FLOW if self.prediction == "flow" else kinds.EPS
+        return kinds.EPS if self.prediction == "eps" else kinds.FLOW
 
     def get_model(self, state_dict: dict[str, Tensor], prefix: str = "", device: Any = None) -> HostDiT:
-        return HostDiT(self, model_type=self.model_type(state_dict, prefix), device=device, unet_model=DiT)
+        network = FromNoiseDiT if self.prediction == "flow_from_noise" else DiT
+        model = HostDiT(self, model_type=self.model_type(state_dict, prefix), device=device, unet_model=network)
+        if self.dit.shortcut:  # a table in which the scheduler `simple` finds every trained step size exactly
+            model.model_sampling.set_parameters(shift=1.0, timesteps=1024, multiplier=HOST_TIMES)
+        return model
 
 
 def host_attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     return optimized_attention(q, k, v, heads)
 
 
-def build_patcher(config: HostDiTConfig, state_dict: dict[str, Tensor]) -> comfy.model_patcher.ModelPatcher:
-    """The weights as a MODEL, in the dtype and on the devices the host chooses."""
-    load_device = mm.get_torch_device()
-    dtypes = list(config.supported_inference_dtypes)
-    dtype = mm.unet_dtype(
-        model_params=comfy.utils.calculate_parameters(state_dict),
-        supported_dtypes=dtypes,
-        weight_dtype=comfy.utils.weight_dtype(state_dict),
-    )
-    config.set_inference_dtype(dtype, mm.unet_manual_cast(dtype, load_device, dtypes))
-    model = config.get_model(state_dict)
-    offload_device = mm.unet_offload_device()
-    model.to(offload_device)
-    model.load_model_weights(state_dict, "")
-    return comfy.model_patcher.ModelPatcher(model, load_device=load_device, offload_device=offload_device)
+def build_dit(
+    weights: DiTWeights, guided_channels: int | None, dtype: torch.dtype | None = None
+) -> comfy.model_patcher.ModelPatcher:
+    """A DiT on the latents of the SD VAE as a MODEL. `guided_channels` None guides all."""
+    if weights.config.channels != comfy.latent_formats.SD15.latent_channels:
+        raise StitchError(
+            f"The model works on latents of {weights.config.channels} channels, but DiT, SiT, REPA and Shortcut models"
+            " for the SD VAE have 4: this pack knows no other latent space for them."
+        )
+    config = HostDiTConfig(weights.config, weights.variant.prediction, 1.0, comfy.latent_formats.SD15())
+    patcher = build_patcher(config, weights.state, dtype)
+    if guided_channels is not None:
+        patcher.set_model_sampler_post_cfg_function(GuideFirstChannels(guided_channels))
+    return patcher
+
+
+class GuideFirstChannels:
+    """Classifier-free guidance on the first channels only, as the authors of DiT sample (arXiv 2212.09748)."""
+
+    def __init__(self, channels: int) -> None:
+        self.channels = channels
+
+    def __call__(self, args: dict[str, Any]) -> Tensor:
+        denoised = args["denoised"].clone()
+        denoised[:, self.channels :] = args["cond_denoised"][:, self.channels :]
+        return denoised

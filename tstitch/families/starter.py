@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import comfy.latent_formats
 import comfy.sd
 import comfy.utils
-import torch
+from comfy.model_patcher import ModelPatcher
 from safetensors import SafetensorError
 from torch import Tensor
 
 from ..errors import StitchError
 from .dit import DiTConfig
-from .dit_model import HostDiTConfig, build_patcher
+from .dit_model import HostDiTConfig
+from .host_model import build_patcher
 
 FOLDER = Path(__file__).resolve().parents[2] / "models"
 STARTERS = {
@@ -26,7 +26,6 @@ STARTERS = {
     "S-eps": "starter_s_eps.safetensors",
 }
 VAE = "starter_vae.safetensors"
-LATENT_SIDE = 7
 PIXELS_PER_LATENT = 4
 
 
@@ -38,17 +37,7 @@ class StarterLatent(comfy.latent_formats.LatentFormat):
         self.latent_rgb_factors_bias = preview["bias"]
 
 
-@dataclass(frozen=True)
-class Starter:
-    patcher: Any
-    classes: int
-    channels: int
-
-    def empty_latent(self, batch: int) -> dict[str, Tensor]:
-        return {"samples": torch.zeros(batch, self.channels, LATENT_SIDE, LATENT_SIDE)}
-
-
-def load_starter(name: str) -> Starter:
+def load_starter(name: str) -> ModelPatcher:
     """One starter model as a MODEL. Raises StitchError where its file, or the VAE's, is missing or damaged."""
     state, metadata = read_weights(STARTERS[name])
     _, vae_metadata = read_weights(VAE)
@@ -58,8 +47,9 @@ def load_starter(name: str) -> Starter:
         metadata["tstitch.prediction"],
         float(metadata["tstitch.time_scale"]),
         StarterLatent(json.loads(vae_metadata["tstitch.preview"])),
+        json.loads(metadata["tstitch.classes"]),
     )
-    return Starter(build_patcher(config, state), dit.classes, dit.channels)
+    return build_patcher(config, state)
 
 
 def load_starter_vae() -> comfy.sd.VAE:
