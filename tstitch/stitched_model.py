@@ -75,7 +75,8 @@ def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch)
         return _packed(run_stitched(stitch, guiders, call, run_last))
 
     model = final_model.clone()
-    model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, "tstitch", outer_sample)
+    # Before the wrapper of an earlier stitch: what is stitched here decides first which of its stages is asked.
+    model.wrappers.setdefault(WrappersMP.OUTER_SAMPLE, {}).setdefault("tstitch", []).insert(0, outer_sample)
     return model
 
 
