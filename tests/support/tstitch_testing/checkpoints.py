@@ -98,7 +98,7 @@ def bksdm_unet(size: str, width: int = 32, context: int = 768) -> UNet2DConditio
         up_block_types=[kind.replace("Down", "Up") for kind in reversed(blocks)],
         mid_block_type="UNetMidBlock2DCrossAttn" if size == "base" else None,
         cross_attention_dim=context,
-        attention_head_dim=8 if context == 768 else [width * mult // 64 for mult in (1, 2, 4, 4)],
+        attention_head_dim=8 if context == 768 else [width * mult // 64 for mult in (1, 2, 4, 4)[: len(blocks)]],
         use_linear_projection=context == 1024,
     )
     with torch.no_grad():
