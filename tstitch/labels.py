@@ -48,8 +48,9 @@ class ClassSet:
             if self.count > ALL_LIMIT:
                 raise StitchError(f"labels says all, which would be {self.count} pictures: name the classes you want.")
             return list(range(self.count))
-        words = text.split() if re.fullmatch(r"[\s\d]+", text) else re.split(r"[,;\n]", text)
-        labels = [self._number(word.strip()) for word in words if word.strip()]
+        parts = [part.strip() for part in re.split(r"[,;\n]", text)]
+        words = [word for part in parts for word in (part.split() if re.fullmatch(r"[\s\d]+", part) else [part])]
+        labels = [self._number(word) for word in words if word]
         if not labels:
             example = f'"{self.names[-3]}"' if self.names else "0"
             raise StitchError(f"labels is empty: name at least one class, such as {example}.")
