@@ -1,0 +1,54 @@
+"""The bundled models through the nodes, against a plain-torch sampler that knows neither host nor engine."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import comfy.sample
+import pytest
+import torch
+
+from benchmarks.starter import load_denoiser, sample
+from tstitch.families.starter import STARTERS
+
+STEPS, SEED = 10, 5
+
+
+@pytest.fixture(scope="module")
+def starters(host_nodes: ModuleType) -> dict[str, Any]:
+    load = host_nodes.NODE_CLASS_MAPPINGS["TStitchLoadStarter"].execute
+    return {name: load(name, "all").result for name in STARTERS}
+
+
+def draw(host_nodes: ModuleType, starters: dict[str, Any], small: str, large: str, **inputs: Any) -> Any:
+    model, _, positive, negative, latent = starters[large]
+    node = host_nodes.NODE_CLASS_MAPPINGS["TStitchKSampler"]
+    settings = {"cfg": 2.0, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0, "fraction": 0.4, **inputs}
+    with torch.inference_mode():
+        return node.execute(
+            model, starters[small][0], SEED, STEPS, positive=positive, negative=negative, latent_image=latent, **settings
+        ).result
+
+
+@pytest.mark.parametrize("cfg", [1.0, 2.0])
+@pytest.mark.parametrize(("small", "large"), [("S", "XL"), ("B", "XL"), ("S", "B")])
+def test_a_stitched_run_is_the_plain_loop(
+    host_nodes: ModuleType, starters: dict[str, Any], small: str, large: str, cfg: float
+) -> None:
+    latent = draw(host_nodes, starters, small, large, cfg=cfg)[0]["samples"]
+    noise = comfy.sample.prepare_noise(torch.zeros_like(latent), SEED)
+    denoisers = {name: load_denoiser(name) for name in (small, large)}
+    with torch.inference_mode():
+        expected = sample([denoisers[small]] * 4 + [denoisers[large]] * 6, noise, torch.eye(10), cfg)
+    assert torch.allclose(latent, expected, atol=2e-4)
+    assert latent.std() > 0.5
+
+
+def test_a_noise_predicting_model_starts_for_a_flow_model(host_nodes: ModuleType, starters: dict[str, Any]) -> None:
+    """S-eps and S draw the same thing early on, so the mixed run ends near the run of flow models only."""
+    mixed = draw(host_nodes, starters, "S-eps", "XL")[0]["samples"]
+    pure = draw(host_nodes, starters, "S", "XL")[0]["samples"]
+    other = draw(host_nodes, starters, "S", "XL")[0]["samples"].roll(1, dims=0)
+    assert torch.isfinite(mixed).all()
+    assert (mixed - pure).pow(2).mean() < 0.5 * (mixed - other).pow(2).mean()
