@@ -18,7 +18,7 @@ def fits_together(patchers: Sequence[Any], latent_shape: Sequence[int]) -> bool:
     weights = sum(patcher.model_size() for patcher in unique)
     batch = [2 * latent_shape[0], *latent_shape[1:]]  # conditional and unconditional in one call
     working = max(patcher.model.memory_required(batch) for patcher in unique)
-    held = sum(patcher.loaded_size() for patcher in mm.loaded_models() if patcher.load_device == device)
+    held = sum(patcher.loaded_size() for patcher in mm.loaded_models() if patcher and patcher.load_device == device)
     needed = weights * 1.1 + max(mm.minimum_inference_memory(), working + mm.extra_reserved_memory())
     return needed <= mm.get_free_memory(device) + held
 
