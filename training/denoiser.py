@@ -46,7 +46,7 @@ RECIPES = {
     "S": Recipe(depth=3, width=64, heads=2, prediction="flow", images=450_000),
     "S-eps": Recipe(depth=3, width=64, heads=2, prediction="eps", images=450_000),
     "B": Recipe(depth=4, width=128, heads=4, prediction="flow", images=215_040),
-    "XL": Recipe(depth=6, width=192, heads=6, prediction="flow", images=700_000),
+    "XL": Recipe(depth=6, width=192, heads=6, prediction="flow", images=570_000),
 }
 BATCH = 256
 
