@@ -127,6 +127,17 @@ def test_prefixes_are_removed(prefix: str, tmp_path: Path) -> None:
     assert read_dit(save(state, tmp_path / "DiT.pt"), heads=2).config == dit_config()
 
 
+def test_blocks_that_the_first_repa_files_count_anew_are_joined(tmp_path: Path) -> None:
+    state = original_weights(dit_config())
+    older = {
+        re.sub(r"^blocks\.([12])", lambda found: f"decoder_blocks.{int(found[1]) - 1}", key): value
+        for key, value in state.items()
+    }
+    assert "decoder_blocks.1.attn.qkv.weight" in older
+    weights = read_dit(save(older, tmp_path / "last.pt"), heads=2)
+    assert all(torch.equal(weights.state[key], state[key]) for key in weights.state)
+
+
 @pytest.mark.parametrize(
     "dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2], ids=lambda dtype: str(dtype)[6:]
 )

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..errors import StitchError
 from .checkpoint import Checkpoint, check_weights, read_checkpoint
 from .dit import DiT, DiTConfig, sincos_position_embedding
+from .flax_checkpoint import METADATA, read_shortcut_pickle
 
 
 class Variant(NamedTuple):
@@ -47,11 +48,16 @@ class DiTWeights:
 
 def read_dit(path: str | Path, name: str | None = None, variant: str = "auto", heads: int = 0) -> DiTWeights:
     """A DiT of any of the four kinds. `heads` 0 takes the published number. Raises StitchError."""
-    checkpoint = read_checkpoint(path, name)
+    path = Path(path)
+    if path.suffix.lower() == ".pkl":
+        checkpoint = Checkpoint(name or path.name, read_shortcut_pickle(path, name), METADATA)
+    else:
+        checkpoint = read_checkpoint(path, name)
     found, reason = detect_variant(checkpoint) if variant == "auto" else (variant, "chosen")
     state = {key: value for key, value in checkpoint.state.items() if not key.startswith(TRAINING_ONLY)}
     diffusers = "transformer_blocks.0.norm1.linear.weight" in state
-    checkpoint = Checkpoint(checkpoint.name, from_diffusers(state, checkpoint.name) if diffusers else state)
+    state = from_diffusers(state, checkpoint.name) if diffusers else join_decoder(state)
+    checkpoint = Checkpoint(checkpoint.name, state)
     config = infer_config(checkpoint, heads, diffusers)
     if config.shortcut != (found == "Shortcut"):
         has = "a step-size embedder, as only Shortcut models have" if config.shortcut else "no step-size embedder"
@@ -144,6 +150,17 @@ def from_diffusers(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
         elif ".attn1.to_k" not in stem and ".attn1.to_v" not in stem and key != "pos_embed.pos_embed":
             renamed[f"{names.get(stem, stem)}.{part}"] = value
     return _share_embedders(renamed)
+
+
+def join_decoder(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Renumbers the blocks that REPA's first files count anew after the aligned layer, as `decoder_blocks`."""
+    first = len({key.split(".")[1] for key in state if key.startswith("blocks.")})
+    joined = {}
+    for key, value in state.items():
+        if found := re.match(r"decoder_blocks\.(\d+)\.(.+)", key):
+            key = f"blocks.{first + int(found[1])}.{found[2]}"
+        joined[key] = value
+    return joined
 
 
 def _share_embedders(state: dict[str, Tensor]) -> dict[str, Tensor]:
