@@ -11,6 +11,7 @@ from nodes import common_ksampler
 
 from ..tstitch.report import Report
 from ..tstitch.schedule import ScheduleSpec, check_splits
+from ..tstitch.sockets import check_conditioning, check_latent, check_model
 from ..tstitch.stitched_model import ModelStage, stitch_model
 from ..tstitch.stitching import Stitch
 from ..tstitch.trajectory import FullSchedule, ksampler_schedule
@@ -110,6 +111,16 @@ OUTPUTS = [
 ]
 
 
+def check_sockets(model: Any, latent_image: Any, needed: dict[str, Any], optional: dict[str, Any]) -> None:
+    check_model("model", model)
+    check_latent("latent_image", latent_image)
+    for name, value in needed.items():
+        check_conditioning(name, value)
+    for name, value in optional.items():
+        if value is not None:
+            check_conditioning(name, value)
+
+
 def two_model_stitch(fraction: float, unit: str, memory: str, full_schedule: FullSchedule) -> Stitch:
     check_splits((fraction,), unit, "fraction")
     spec = ScheduleSpec(stages=2, splits=(fraction,), unit=unit)
@@ -176,6 +187,10 @@ class TStitchKSampler(io.ComfyNode):
         unit: str = "steps",
         memory: str = "auto",
     ) -> io.NodeOutput:
+        prompts = {"positive": positive, "negative": negative}
+        check_sockets(
+            model, latent_image, prompts, {"small_positive": small_positive, "small_negative": small_negative}
+        )
         schedule = ksampler_schedule(model, steps, sampler_name, scheduler, denoise)
         stitch = two_model_stitch(fraction, unit, memory, schedule)
         small = ModelStage(small_model, small_positive, small_negative, small_cfg or None)
@@ -254,6 +269,10 @@ class TStitchKSamplerAdvanced(io.ComfyNode):
         unit: str = "steps",
         memory: str = "auto",
     ) -> io.NodeOutput:
+        prompts = {"positive": positive, "negative": negative}
+        check_sockets(
+            model, latent_image, prompts, {"small_positive": small_positive, "small_negative": small_negative}
+        )
         schedule = ksampler_schedule(model, steps, sampler_name, scheduler, start_at_step=start_at_step)
         stitch = two_model_stitch(fraction, unit, memory, schedule)
         small = ModelStage(small_model, small_positive, small_negative, small_cfg or None)

@@ -9,6 +9,7 @@ from typing import Any
 import comfy.model_patcher
 
 from .conditioning import own_conditioning
+from .sockets import check_guider
 from .stitching import SampleCall, Stitch, run_stitched
 
 
@@ -16,6 +17,8 @@ class StitchedGuider:
     """Samples over all stages; in everything else it is the finishing guider."""
 
     def __init__(self, final_guider: Any, guiders: Sequence[Any], stitch: Stitch) -> None:
+        for name, guider in zip(stitch.names, (*guiders, final_guider), strict=True):
+            check_guider(name, guider)
         self._final, self._guiders, self._stitch = final_guider, guiders, stitch
 
     def sample(

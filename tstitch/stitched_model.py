@@ -12,6 +12,7 @@ import comfy.utils
 from comfy.patcher_extension import WrappersMP
 
 from .conditioning import own_conditioning
+from .sockets import check_model
 from .stitching import SampleCall, Stitch, run_stitched
 
 
@@ -39,7 +40,9 @@ class ModelStage:
 
 
 def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch) -> Any:
-    """A clone of `final_model` whose sampling runs are stitched. The inputs stay as they are."""
+    """A clone of `final_model` whose sampling runs are stitched. The inputs stay as they are. Raises StitchError."""
+    for name, value in zip(stitch.names, [*(stage.model for stage in stages), final_model], strict=True):
+        check_model(name, value)
 
     def outer_sample(
         executor: Any,

@@ -24,6 +24,7 @@ from .model_options import with_additions
 from .parameterization import Conversion, conversion
 from .report import Report
 from .schedule import Schedule, ScheduleSpec, StageLookup
+from .sockets import check_latent_channels, check_text_widths
 from .trajectory import FullSchedule, read_trajectory
 
 
@@ -252,14 +253,17 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
     separate_patchers(guiders)
     patchers = [guider.model_patcher for guider in guiders]
     check_latent_formats(stitch.names, patchers)
+    check_latent_channels(call.latent_image, stitch.names[-1], patchers[-1].get_model_object("latent_format"))
     samplings = [patcher.get_model_object("model_sampling") for patcher in patchers]
     trajectory = read_trajectory(call.sigmas, samplings[-1], stitch.full_schedule)
     if trajectory.steps < 1:
         return run_last(call.sampler)
     schedule = stitch.spec.resolve(trajectory)
     used = schedule.stages
-    check_mixable([stitch.names[index] for index in used], [patchers[index] for index in used])
-    check_controls([stitch.names[index] for index in used], [guiders[index] for index in used])
+    used_names, used_guiders = [stitch.names[index] for index in used], [guiders[index] for index in used]
+    check_mixable(used_names, [patchers[index] for index in used])
+    check_controls(used_names, used_guiders)
+    check_text_widths(used_names, used_guiders)
     stitch.report.begin(schedule, trajectory)
 
     last, leader = len(guiders) - 1, used[-1]

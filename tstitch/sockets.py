@@ -1,0 +1,70 @@
+"""Refuses values that are not what their socket promises: links through reroutes and other packs carry anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .errors import StitchError
+
+#: Where the host's models keep the width of the text they read: U-Nets, Flux and its like, Lumina, Wan.
+TEXT_WIDTHS = ("context_dim", "context_in_dim", "cap_feat_dim", "text_dim")
+
+
+def check_model(name: str, value: Any) -> None:
+    if not hasattr(getattr(value, "model", None), "model_sampling"):
+        raise _not_a("MODEL", name, value, "a model loader")
+
+
+def check_guider(name: str, value: Any) -> None:
+    if not (hasattr(value, "sample") and hasattr(value, "model_patcher")):
+        raise _not_a("GUIDER", name, value, "a guider node such as CFGGuider or BasicGuider")
+
+
+def check_conditioning(name: str, value: Any) -> None:
+    entries = value if isinstance(value, list) else [None]
+    if not all(
+        isinstance(entry, (list, tuple)) and len(entry) == 2 and isinstance(entry[1], dict) for entry in entries
+    ):
+        raise _not_a("CONDITIONING", name, value, "CLIP Text Encode or another conditioning node")
+
+
+def check_latent(name: str, value: Any) -> None:
+    if not (isinstance(value, dict) and hasattr(value.get("samples"), "shape")):
+        raise _not_a("LATENT", name, value, "Empty Latent Image or VAE Encode")
+
+
+def check_latent_channels(latent_image: Any, name: str, latent_format: Any) -> None:
+    """Raise StitchError where the latent is of another family than the model; the host repairs empty ones only."""
+    if getattr(latent_image, "is_nested", False) or latent_image.shape[1] == latent_format.latent_channels:
+        return
+    raise StitchError(
+        f"The latent has {latent_image.shape[1]} channels, but {name} works on {type(latent_format).__name__} latents"
+        f" with {latent_format.latent_channels}: take the empty latent, or the VAE, of its family."
+    )
+
+
+def check_text_widths(names: Sequence[str], guiders: Sequence[Any]) -> None:
+    """Raise StitchError where the conditioning of a stage comes from another text encoder than its model's."""
+    for name, guider in zip(names, guiders, strict=True):
+        width = _text_width(guider.model_patcher.model)
+        for kind, entries in getattr(guider, "original_conds", {}).items():
+            for text in (entry.get("cross_attn") for entry in entries):
+                if width is None or text is None or text.shape[-1] == width:
+                    continue
+                raise StitchError(
+                    f"{name} reads text of width {width}, but its {kind} conditioning has {text.shape[-1]}: encode the"
+                    " prompt with the text encoder of that model, and give each model its own (small_positive and"
+                    " small_negative, or Stitch Guiders)."
+                )
+
+
+def _text_width(model: Any) -> int | None:
+    config = getattr(getattr(model, "model_config", None), "unet_config", {})
+    widths = [config[key] for key in TEXT_WIDTHS if isinstance(config.get(key), int)]
+    return widths[0] if widths else None
+
+
+def _not_a(kind: str, name: str, value: Any, source: str) -> StitchError:
+    found = "empty" if value is None else f"of type {type(value).__name__}"
+    return StitchError(f"{name} is {found}, not a {kind}: connect the output of {source}.")
