@@ -80,11 +80,17 @@ def _layout(network: Any) -> str | None:
 
 
 def _kind(patcher: Any) -> str:
+    """By the model's sampling first, which a node may have exchanged."""
+    bases = {base.__name__ for base in type(patcher.get_model_object("model_sampling")).__mro__}
+    for kind in UNMIXABLE:
+        if kind in bases:
+            return kind
     return getattr(getattr(patcher.model, "model_type", None), "name", "unknown")
 
 
 def _describe(latent_format: Any) -> str:
-    return f"{type(latent_format).__name__} ({latent_format.latent_channels} channels)"
+    video = ", video" if latent_format.latent_dimensions == 3 else ""
+    return f"{type(latent_format).__name__} ({latent_format.latent_channels} channels{video})"
 
 
 def _same_latents(first: Any, second: Any) -> bool:
