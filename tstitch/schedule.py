@@ -97,6 +97,9 @@ class ScheduleSpec:
     @classmethod
     def parse(cls, splits: str, unit: str, pattern: str, stages: int) -> ScheduleSpec:
         """Read the texts of a node with `stages` models. Raises StitchError."""
+        for name, text in (("splits", splits), ("pattern", pattern)):
+            if not isinstance(text, str):
+                raise StitchError(f"{name} must be text, got {text!r}: write it, or connect a STRING.")
         if pattern.strip():
             return cls(stages, unit=unit, pattern=parse_pattern(pattern, stages))
         return cls(stages, parse_splits(splits, unit, stages), unit)
@@ -213,6 +216,8 @@ def check_splits(splits: Sequence[float], unit: str, name: str = "splits") -> No
     if unit not in UNITS:
         raise StitchError(f"unit must be one of {', '.join(UNITS)}, got {unit}.")
     for split in splits:
+        if not isinstance(split, (int, float)):
+            raise StitchError(f"{name} must be a number, got {split!r}.")
         if not math.isfinite(split) or split < 0:
             raise StitchError(f"{name} must be zero or above, got {split:g}.")
         if unit in ("steps", "timestep") and split > 1:
