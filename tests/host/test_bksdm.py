@@ -94,6 +94,30 @@ def test_a_lora_changes_the_picture_and_its_removed_layers_do_no_harm(tmp_path: 
     assert not torch.equal(before, after)
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_a_controlnet_of_stable_diffusion_corrects_what_was_kept(size: str, tmp_path: Path) -> None:
+    oracle = bksdm_unet(size)
+    model = load_bksdm(save(oracle.state_dict(), tmp_path / "unet.safetensors"), dtype=torch.float32)
+    x, t, text = inputs()
+    generator = torch.Generator().manual_seed(2)
+    widths, sides = [32, 32, 32, 32, 64, 64, 64, 128, 128, 128, 128, 128], [16] * 3 + [8] * 3 + [4] * 3 + [2] * 3
+    skips = [torch.randn(2, width, side, side, generator=generator) for width, side in zip(widths, sides, strict=True)]
+    middle = torch.randn(2, 128, 2, 2, generator=generator)
+    kept = [0, 1, 3, 4, 6, 7] + ([] if size == "tiny" else [9, 10])
+    with torch.no_grad():
+        expected = oracle(
+            x,
+            t,
+            text,
+            down_block_additional_residuals=[skips[number] for number in kept],
+            mid_block_additional_residual=middle if size == "base" else torch.zeros(()),
+        ).sample
+        control = {"input": [], "middle": [middle], "output": list(skips)}
+        found = model.model.diffusion_model(x, t, context=text, control=control)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(found, forward(model, x, t, text))
+
+
 def test_small_dtypes_are_kept(tmp_path: Path) -> None:
     path = save(bksdm_unet("tiny").state_dict(), tmp_path / "unet.safetensors")
     model = load_bksdm(path, dtype=torch.float16)

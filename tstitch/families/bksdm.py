@@ -16,7 +16,7 @@ import comfy.ops
 import comfy.supported_models
 import comfy.utils
 import torch
-from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from comfy.ldm.modules.diffusionmodules.openaimodel import TimestepEmbedSequential, UNetModel
 from torch import Tensor, nn
 
 from ..errors import StitchError
@@ -38,19 +38,43 @@ NO_MIDDLE_BLOCK = -2
 FAMILIES = {768: comfy.supported_models.SD15, 1024: comfy.supported_models.SD20}
 
 
+class _Copy(nn.Module):
+    """In place of the middle block: the host corrects the innermost skip in place, which must not be its output too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.clone()
+
+
 class SlimUNet(UNetModel):
     """The host's U-Net with one pair a level, its blocks numbered as in Stable Diffusion."""
 
     input_blocks: nn.ModuleList
     output_blocks: nn.ModuleList
+    middle_block: nn.Module | None
 
     def __init__(self, **config: Any) -> None:
         super().__init__(**config)
         levels = len(config["channel_mult"])
         down = [level * (PAIRS + 1) + place for level in range(levels) for place in (1, PAIRS + 1)]
         up = [(LEVELS - 1 - level) * (PAIRS + 1) + place for level in reversed(range(levels)) for place in KEPT_UP]
-        self.input_blocks = _numbered(self.input_blocks, [0, *down[:-1]])
+        self.has_middle_block = self.middle_block is not None
+        if not self.has_middle_block:
+            self.middle_block = TimestepEmbedSequential(_Copy())
+        self.numbers = [0, *down[:-1]]
+        self.input_blocks = _numbered(self.input_blocks, self.numbers)
         self.output_blocks = _numbered(self.output_blocks, up)
+
+    def forward(
+        self, x: Tensor, timesteps: Any = None, context: Any = None, y: Any = None, control: Any = None, **more: Any
+    ) -> Tensor:
+        """A ControlNet of Stable Diffusion corrects the skips that were kept, and the middle block if there is one."""
+        if control is not None:
+            control = {kind: list(corrections) for kind, corrections in control.items()}
+            if len(control.get("output", [])) > len(self.numbers):
+                control["output"] = [control["output"][number] for number in self.numbers]
+            if not self.has_middle_block:
+                control.pop("middle", None)
+        return super().forward(x, timesteps, context, y, control, **more)
 
 
 def _numbered(blocks: nn.ModuleList, numbers: list[int]) -> nn.ModuleList:
