@@ -31,7 +31,7 @@ from tstitch_testing.sampling import stitched
 from tstitch.errors import StitchError
 from tstitch.families.dit import DiTConfig
 from tstitch.families.dit_checkpoint import read_dit
-from tstitch.families.dit_model import build_dit
+from tstitch.families.dit_model import ATTENTION_TAKES_OPTIONS, build_dit
 from tstitch.labels import class_inputs
 
 LAYOUTS = [
@@ -110,6 +110,13 @@ def test_a_file_in_the_diffusers_layout_computes_as_diffusers_does(shared: bool,
     with torch.no_grad():
         expected = oracle(x, timesteps, labels).sample[:, : config.channels]
     torch.testing.assert_close(raw(model, x, timesteps, labels), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_config_beside_a_diffusers_file_tells_heads_and_size(tmp_path: Path) -> None:
+    oracle = diffusers_dit(dit_config(heads=4, grid=32))
+    oracle.save_config(tmp_path)
+    weights = read_dit(save(oracle.state_dict(), tmp_path / "diffusion_pytorch_model.safetensors"))
+    assert (weights.config.heads, weights.config.size) == (4, 64)
 
 
 @pytest.mark.parametrize(("ending", "wrapper"), LAYOUTS)
@@ -412,3 +419,19 @@ def test_a_low_vram_load_gives_the_same_picture(tmp_path: Path) -> None:
     inputs = raw(part, *batch(DIT))
     assert torch.equal(inputs, raw(whole, *batch(DIT)))
     assert torch.equal(sample(part, "5, 3"), expected)
+
+
+def test_other_nodes_may_replace_the_attention(tmp_path: Path) -> None:
+    """By the host's `optimized_attention_override`; hosts that have none ignore it."""
+    model = load(save(original_weights(DIT), tmp_path / "x.pt"))
+    calls: list[int] = []
+
+    def override(function: Any, *args: Any, **kwargs: Any) -> Tensor:
+        calls.append(args[3])
+        return function(*args, **kwargs)
+
+    inputs = batch(DIT)
+    expected = raw(model, *inputs)
+    options = {"transformer_options": {"optimized_attention_override": override}}
+    assert torch.equal(raw(model, *inputs, **options), expected)
+    assert calls == ([2, 2] if ATTENTION_TAKES_OPTIONS else [])

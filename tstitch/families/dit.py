@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from ..errors import StitchError
 
-Attention = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+Attention = Callable[..., Tensor]  # (q, k, v, heads), and the host's transformer_options where it calls
 
 
 @dataclass(frozen=True)
@@ -160,11 +160,11 @@ class SelfAttention(nn.Module):
         self.qkv = operations.Linear(config.width, 3 * config.width, **factory)
         self.proj = operations.Linear(config.width, config.width, **factory)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, **options: Any) -> Tensor:
         q, k, v = self.qkv(x).chunk(3, dim=-1)  # each (N, T, D)
         if self.query_scale is not None:
             q = q * self.query_scale
-        return self.proj(self.attention(q, k, v, self.heads))
+        return self.proj(self.attention(q, k, v, self.heads, **options))
 
 
 class Mlp(nn.Module):
@@ -191,9 +191,9 @@ class Block(nn.Module):
         self.mlp = Mlp(width, operations, **factory)
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), operations.Linear(width, 6 * width, **factory))
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor, **options: Any) -> Tensor:
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.adaLN_modulation(c).chunk(6, dim=-1)
-        x = x + gate_a.unsqueeze(1) * self.attn(modulate(self.norm1(x), shift_a, scale_a))
+        x = x + gate_a.unsqueeze(1) * self.attn(modulate(self.norm1(x), shift_a, scale_a), **options)
         return x + gate_m.unsqueeze(1) * self.mlp(modulate(self.norm2(x), shift_m, scale_m))
 
 
@@ -258,11 +258,12 @@ class DiT(nn.Module):
         weights = context.float().mean(dim=1)  # (N, classes)
         tokens = self.x_embedder(x)
         tokens = tokens + self.position(height, width).to(tokens)
+        options = {} if transformer_options is None else {"transformer_options": transformer_options}
         c = first = embed(self, timesteps, weights, step, x.dtype)
         for index, block in enumerate(self.blocks):
             if index and self.config.block_embedders:
                 c = embed(self.embedders[index - 1], timesteps, weights, step, x.dtype)
-            tokens = block(tokens, c)
+            tokens = block(tokens, c, **options)
         return self.unpatchify(self.final_layer(tokens, first), height, width)
 
     def token_grid(self, x: Tensor) -> tuple[int, int]:

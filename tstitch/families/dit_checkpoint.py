@@ -5,9 +5,10 @@ The four share one backbone and its parameter names, so shapes say almost everyt
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,7 +59,10 @@ def read_dit(path: str | Path, name: str | None = None, variant: str = "auto", h
     diffusers = "transformer_blocks.0.norm1.linear.weight" in state
     state = from_diffusers(state, checkpoint.name) if diffusers else join_decoder(state)
     checkpoint = Checkpoint(checkpoint.name, state)
-    config = infer_config(checkpoint, heads, diffusers)
+    beside = read_diffusers_config(path) if diffusers else {}
+    config = infer_config(checkpoint, heads or beside.get("num_attention_heads", 0), diffusers)
+    if diffusers and beside.get("sample_size"):
+        config = replace(config, grid=beside["sample_size"] // config.patch)
     if config.shortcut != (found == "Shortcut"):
         has = "a step-size embedder, as only Shortcut models have" if config.shortcut else "no step-size embedder"
         raise StitchError(f"The file {checkpoint.name} has {has}, but prediction is {found}: choose auto.")
@@ -67,6 +71,17 @@ def read_dit(path: str | Path, name: str | None = None, variant: str = "auto", h
     expected = {key: tuple(value.shape) for key, value in _skeleton(config).state_dict().items()}
     check_weights(checkpoint, expected, "DiT")
     return DiTWeights(config, checkpoint.state, VARIANTS[found], _describe(config, found, reason))
+
+
+def read_diffusers_config(path: Path) -> dict[str, int]:
+    """What only the config.json tells that diffusers keeps beside a model's weights; empty without one."""
+    try:
+        content = json.loads(path.with_name("config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(content, dict) or content.get("_class_name") != "DiTTransformer2DModel":
+        return {}
+    return {key: content[key] for key in ("num_attention_heads", "sample_size") if isinstance(content.get(key), int)}
 
 
 def detect_variant(checkpoint: Checkpoint) -> tuple[str, str]:

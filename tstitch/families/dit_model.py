@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,11 @@ from .dit_checkpoint import DiTWeights
 from .host_model import build_patcher
 from .shortcut import StepSizeCheck, step_level
 
+#: Newer hosts let other nodes replace the attention of a model by its transformer_options.
+ATTENTION_TAKES_OPTIONS = any(
+    parameter.kind is inspect.Parameter.VAR_KEYWORD
+    for parameter in inspect.signature(optimized_attention).parameters.values()
+)
 HOST_TIMES = 1000.0  # flow models of the host count time from 0 to 1000
 DEFAULT_LATENT = 32  # a side, where the file does not say: 256 pixels
 
@@ -100,8 +106,8 @@ class HostDiTConfig(comfy.supported_models_base.BASE):
         return model
 
 
-def host_attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-    return optimized_attention(q, k, v, heads)
+def host_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, **options: Any) -> Tensor:
+    return optimized_attention(q, k, v, heads, **(options if ATTENTION_TAKES_OPTIONS else {}))
 
 
 def build_dit(
