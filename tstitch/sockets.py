@@ -7,6 +7,9 @@ from typing import Any
 
 from .errors import StitchError
 
+#: Of the host's models that bring text of any width to their own first (Stable Zero123).
+TEXT_PROJECTIONS = ("cc_projection", "preprocess_text_embeds")
+
 #: Where the host's models keep the width of the text they read: U-Nets, Flux and its like, Lumina, Wan.
 TEXT_WIDTHS = ("context_dim", "context_in_dim", "cap_feat_dim", "text_dim")
 
@@ -50,7 +53,7 @@ def check_text_widths(names: Sequence[str], guiders: Sequence[Any]) -> None:
         width = _text_width(guider.model_patcher.model)
         for kind, entries in getattr(guider, "original_conds", {}).items():
             for text in (entry.get("cross_attn") for entry in entries):
-                if width is None or text is None or text.shape[-1] == width:
+                if width is None or not hasattr(text, "shape") or text.shape[-1] == width:
                     continue
                 raise StitchError(
                     f"{name} reads text of width {width}, but its {kind} conditioning has {text.shape[-1]}: encode the"
@@ -60,6 +63,8 @@ def check_text_widths(names: Sequence[str], guiders: Sequence[Any]) -> None:
 
 
 def _text_width(model: Any) -> int | None:
+    if any(hasattr(model, name) for name in TEXT_PROJECTIONS):
+        return None
     config = getattr(getattr(model, "model_config", None), "unet_config", {})
     widths = [config[key] for key in TEXT_WIDTHS if isinstance(config.get(key), int)]
     return widths[0] if widths else None

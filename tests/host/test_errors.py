@@ -492,6 +492,12 @@ def test_fitting_conditioning_of_each_model_is_accepted(kit: Kit) -> None:
         small_model=reading(7), small_positive=conditioning(width=7), small_negative=conditioning(width=7)
     ).result
     assert torch.isfinite(latent["samples"]).all()
+    projecting = reading(7)
+    projecting.model.cc_projection = torch.nn.Identity()  # as Stable Zero123 has it
+    assert torch.equal(
+        kit.ksampler(small_model=projecting).result[0]["samples"],
+        kit.ksampler(small_model=gaussian_model()).result[0]["samples"],
+    )
     never_used = kit.ksampler(small_model=reading(2048), fraction=0.0).result[0]["samples"]
     assert torch.equal(never_used, kit.ksampler(fraction=0.0).result[0]["samples"])
 
