@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -278,20 +279,23 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
     lead = stages[-1]
     sampler = LeadSampler(call.sampler, lead, stages, schedule, stitch.report, stitch.memory == "swap")
 
-    def enter(waiting: Sequence[Stage]) -> Any:
-        if not waiting:
-            return run_last(sampler) if leader == last else call.on(lead.guider, sampler, sigmas)
-        stage = waiting[0]
-        waypoint = Waypoint(stage, lambda: enter(waiting[1:]))
-        call.on(stage.guider, waypoint, sigmas if stage.conversion is None else stage.conversion.sigmas(sigmas))
-        return waypoint.result
-
+    proceed = partial(run_last, sampler) if leader == last else partial(call.on, lead.guider, sampler, sigmas)
+    for stage in reversed(stages[:-1]):
+        own_sigmas = sigmas if stage.conversion is None else stage.conversion.sigmas(sigmas)
+        proceed = partial(enter, stage, proceed, call, own_sigmas)
     try:
-        return enter(stages[:-1])
+        return proceed()
     finally:
         for stage in stages:
             if stage.loader is not None:
                 stage.loader.release()
+
+
+def enter(stage: Stage, proceed: Callable[[], Any], call: SampleCall, sigmas: Tensor) -> Any:
+    """Have the host prepare `stage`, and go on with it in that state."""
+    waypoint = Waypoint(stage, proceed)
+    call.on(stage.guider, waypoint, sigmas)
+    return waypoint.result
 
 
 def prepare_loading(memory: str, stages: Sequence[Stage], latent_shape: Sequence[int]) -> None:

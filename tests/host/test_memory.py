@@ -1,0 +1,280 @@
+"""Which weights are on the device when, on a device whose size the test sets; the host keeps the books."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_management as mm
+import comfy.model_patcher
+import pytest
+import torch
+from comfy.model_base import ModelType
+from comfy.patcher_extension import CallbacksMP
+from torch import Tensor, nn
+from tstitch_testing.models import GaussianConfig, GaussianDenoiser
+from tstitch_testing.sampling import ksample, stitched
+
+DEVICE = torch.device("cpu:0")  # holds the same tensors as "cpu", but the host counts it as a device of its own
+BLOCK = 64 * 64 * 4  # bytes
+SMALL, LARGE = 8, 24  # blocks
+
+
+class Ballasted(GaussianDenoiser):
+    """The analytic denoiser with weights that take room and do nothing; it notes what lies on the device when."""
+
+    def __init__(self, *args: Any, blocks: int, operations: Any, device: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        del self.weight
+        self.ballast = nn.ModuleList(
+            operations.Linear(64, 64, bias=False, dtype=torch.float32, device=device) for _ in range(blocks)
+        )
+        self.watch: Any = lambda: None
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        self.watch()
+        return super().forward(*args, **kwargs)
+
+
+@dataclass
+class Device:
+    """What the host's own accounting says about the simulated device."""
+
+    limit: int = 1000 * BLOCK
+    loads: list[str] = field(default_factory=list)  # weights put there, in order
+    seen: list[tuple[str, dict[str, int]]] = field(default_factory=list)  # (model called, blocks of each there)
+    peak: int = 0
+    models: dict[str, Any] = field(default_factory=dict)
+
+    def model(self, name: str, blocks: int, mean: float = 0.3, std: float = 0.7) -> Any:
+        config = GaussianConfig(mean, std, comfy.latent_formats.SD15(), {})
+        config.unet_config["blocks"] = blocks
+        model = comfy.model_base.BaseModel(config, model_type=ModelType.EPS, unet_model=Ballasted)
+        model.diffusion_model.sampling = model.model_sampling
+        patcher = comfy.model_patcher.ModelPatcher(model, load_device=DEVICE, offload_device=torch.device("cpu"))
+        patcher.add_callback(CallbacksMP.ON_LOAD, lambda *_: self._loaded(name))
+        model.diffusion_model.watch = lambda: self.seen.append((name, self.resident()))
+        self.models[name] = (weakref.ref(model), blocks)
+        return patcher
+
+    def pair(self) -> tuple[Any, Any]:
+        return self.model("small", SMALL, 0.1, 0.5), self.model("large", LARGE, 0.4, 0.9)
+
+    def resident(self) -> dict[str, int]:
+        """Blocks of each model that are on the device; what else a model has (a noise schedule) is spread over them."""
+        found = {name: (model(), blocks) for name, (model, blocks) in self.models.items()}
+        return {
+            name: round(blocks * model.model_loaded_weight_memory / mm.module_size(model))
+            for name, (model, blocks) in found.items()
+            if model is not None
+        }
+
+    def used(self) -> int:
+        return sum(self.resident().values()) * BLOCK
+
+    def _loaded(self, name: str) -> None:
+        self.loads.append(name)
+        self.peak = max(self.peak, self.used())
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
+    device = Device()
+    original = mm.get_free_memory
+
+    def get_free_memory(dev: Any = None, torch_free_too: bool = False) -> Any:
+        if dev != DEVICE:
+            return original(dev, torch_free_too)
+        free = device.limit - device.used()
+        return (free, 0) if torch_free_too else free
+
+    monkeypatch.setattr(mm, "get_free_memory", get_free_memory)
+    monkeypatch.setattr(mm, "is_device_cpu", lambda dev: dev == torch.device("cpu"))
+    monkeypatch.setattr(mm, "vram_state", mm.VRAMState.NORMAL_VRAM)
+    monkeypatch.setattr(mm, "minimum_inference_memory", lambda *_: 2 * BLOCK)
+    monkeypatch.setattr(mm, "extra_reserved_memory", lambda *_: 0)
+    monkeypatch.setattr(comfy.model_base.BaseModel, "memory_required", lambda *_, **__: 2 * BLOCK)
+    mm.unload_all_models()
+    yield device
+    mm.unload_all_models()
+
+
+PATTERN = "1x2 2x2 1x2 2x2"
+AMPLE = 1000 * BLOCK
+SCARCE = (LARGE + 6) * BLOCK  # the large model and room to work in, but not the small one beside it
+
+
+def sample(model: Any, **options: Any) -> Tensor:
+    return ksample(model, "dpmpp_2m", **options)
+
+
+def expected(device: Device, pattern: str = PATTERN) -> Tensor:
+    """The same run on models that are nobody's burden."""
+    models = device.pair()
+    result = sample(stitched(models, pattern=pattern, memory="keep"))
+    mm.unload_all_models()
+    device.loads.clear()
+    device.seen.clear()
+    device.peak = 0
+    return result
+
+
+def test_auto_loads_each_model_once_where_all_fit(device: Device) -> None:
+    result, models = expected(device), device.pair()
+    assert torch.equal(sample(stitched(models, pattern=PATTERN)), result)
+    assert sorted(device.loads) == ["large", "small"]
+    assert all(blocks == {"small": SMALL, "large": LARGE} for _, blocks in device.seen)
+
+
+def test_auto_never_holds_both_where_they_do_not_fit(device: Device) -> None:
+    result, models = expected(device), device.pair()
+    device.limit = SCARCE
+    assert torch.equal(sample(stitched(models, pattern=PATTERN)), result)
+    assert device.loads == ["small", "large", "small", "large"]
+    for name, blocks in device.seen:
+        assert blocks[name] == {"small": SMALL, "large": LARGE}[name], "the stage that runs is there as a whole"
+        assert sum(blocks.values()) <= SCARCE // BLOCK
+        assert blocks != {"small": SMALL, "large": LARGE}
+
+
+def test_swap_holds_one_model_however_much_room_there_is(device: Device) -> None:
+    result, models = expected(device), device.pair()
+    device.limit = AMPLE
+    assert torch.equal(sample(stitched(models, pattern=PATTERN, memory="swap")), result)
+    assert device.loads == ["small", "large", "small", "large"]
+    for name, blocks in device.seen:
+        assert blocks == {"small": 0, "large": 0} | {name: {"small": SMALL, "large": LARGE}[name]}
+    assert device.peak == LARGE * BLOCK  # the larger model alone: 1.0 times
+
+
+def test_swap_leaves_other_peoples_models_alone(device: Device) -> None:
+    models, other = device.pair(), device.model("other", 3)
+    mm.load_models_gpu([other])
+    sample(stitched(models, pattern=PATTERN, memory="swap"))
+    assert all(blocks["other"] == 3 for _, blocks in device.seen)
+    assert device.loads.count("other") == 1
+
+
+def test_keep_loads_all_before_the_first_step(device: Device) -> None:
+    result, models = expected(device), device.pair()
+    assert torch.equal(sample(stitched(models, pattern=PATTERN, memory="keep")), result)
+    assert sorted(device.loads) == ["large", "small"]
+    assert device.seen[0][1] == {"small": SMALL, "large": LARGE}
+
+
+def test_keep_without_enough_room_loads_again_what_the_host_evicts(device: Device) -> None:
+    result, models = expected(device), device.pair()
+    device.limit = SCARCE
+    assert torch.equal(sample(stitched(models, pattern=PATTERN, memory="keep")), result)
+    assert all(blocks[name] == {"small": SMALL, "large": LARGE}[name] for name, blocks in device.seen)
+
+
+@pytest.mark.parametrize("memory", ["auto", "keep", "swap"])
+def test_a_model_evicted_amid_a_run_is_loaded_again(device: Device, memory: str) -> None:
+    """Another pack may make room in a callback."""
+    result, models = expected(device), device.pair()
+
+    def evict(step: int, *_: Any) -> None:
+        if step == 4:
+            mm.unload_all_models()
+
+    assert torch.equal(sample(stitched(models, pattern=PATTERN, memory=memory), callback=evict), result)
+    assert all(blocks[name] == {"small": SMALL, "large": LARGE}[name] for name, blocks in device.seen)
+
+
+@pytest.mark.parametrize("memory", ["auto", "keep", "swap"])
+@pytest.mark.parametrize(
+    ("splits", "used"),
+    [
+        pytest.param("0, 0", ["last"], id="last_only"),
+        pytest.param("1, 1", ["first"], id="first_only"),
+        pytest.param("0, 1", ["middle"], id="middle_only"),
+        pytest.param("0.5, 0.5", ["first", "last"], id="all_but_the_middle"),
+        pytest.param("0.5, 1", ["first", "middle"], id="all_but_the_last"),
+    ],
+)
+def test_a_stage_without_steps_is_never_loaded(device: Device, memory: str, splits: str, used: list[str]) -> None:
+    models = [device.model(name, SMALL) for name in ("first", "middle", "last")]
+    sample(stitched(models, splits, memory=memory))
+    assert set(device.loads) == set(used)
+    assert set(used) == {name for name, _ in device.seen}
+
+
+@pytest.mark.parametrize("memory", ["auto", "swap"])
+@pytest.mark.parametrize("inner_memory", ["auto", "keep", "swap"])
+def test_a_nested_stage_has_its_weights_when_it_is_asked(device: Device, memory: str, inner_memory: str) -> None:
+    models = [device.model("a", 8, 0.1, 0.5), device.model("b", 12, 0.4, 0.9), device.model("c", 24, 0.2, 0.6)]
+
+    def nested() -> Any:
+        inner = stitched(models[:2], pattern="1x1 2x2 1x1 2x2 1x2", memory=inner_memory)
+        return stitched([inner, models[2]], pattern=PATTERN, memory=memory)
+
+    result = sample(nested())
+    device.seen.clear()
+    device.limit = SCARCE
+    assert torch.equal(sample(nested()), result)
+    assert {name for name, _ in device.seen} == {"a", "b", "c"}
+    assert all(blocks[name] == {"a": 8, "b": 12, "c": 24}[name] for name, blocks in device.seen)
+
+
+def test_outer_swap_unloads_all_of_a_nested_stage(device: Device) -> None:
+    models = [device.model("a", 8), device.model("b", 12), device.model("c", 24)]
+    inner = stitched(models[:2], pattern="1x1 2x7", memory="keep")
+    sample(stitched([inner, models[2]], pattern="1x4 2x4", memory="swap"))
+    assert all(blocks == {"a": 0, "b": 0, "c": 24} for name, blocks in device.seen if name == "c")
+
+
+def test_clones_of_one_model_are_not_moved(device: Device) -> None:
+    model = device.model("only", LARGE)
+    sample(stitched([model.clone(), model], pattern=PATTERN, memory="swap"))
+    assert device.loads == ["only"]
+
+
+class StopError(Exception):
+    """Raised by the tests amid a run."""
+
+
+@pytest.mark.parametrize("memory", ["auto", "keep", "swap"])
+@pytest.mark.parametrize("step", [0, 1, 2, 5])
+def test_everything_is_released_when_sampling_raises(device: Device, memory: str, step: int) -> None:
+    result, models = expected(device), device.pair()
+
+    def raise_at(at: int, *_: Any) -> None:
+        if at == step:
+            raise StopError
+
+    model = stitched(models, pattern=PATTERN, memory=memory)
+    with pytest.raises(StopError):
+        sample(model, callback=raise_at)
+    left = weakref.ref(model)
+    del model
+    gc.collect()  # the exception and its frames refer to each other
+    assert left() is None, "something still refers to the MODEL of the failed run"
+    assert not any(patcher.model.current_patcher for patcher in models)
+    assert torch.equal(sample(stitched(models, pattern=PATTERN, memory=memory)), result)
+    weights = [weakref.ref(patcher.model) for patcher in models]
+    del models
+    gc.collect()
+    assert [weight() for weight in weights] == [None, None]
+
+
+@pytest.mark.parametrize("memory", ["auto", "keep", "swap"])
+def test_a_run_leaves_no_cycles(device: Device, memory: str) -> None:
+    """Weights go when the last reference does, not at some later garbage collection."""
+    models = device.pair()
+    gc.collect()
+    gc.disable()
+    try:
+        model = stitched(models, pattern=PATTERN, memory=memory)
+        sample(model)
+        weights = [weakref.ref(patcher.model) for patcher in models]
+        del models, model
+        device.seen.clear()
+        assert [weight() for weight in weights] == [None, None]
+    finally:
+        gc.enable()
