@@ -24,7 +24,7 @@ def imagenet_names() -> tuple[str, ...]:
     """Names of the ImageNet classes, from torchvision, which comes with the host; none without it."""
     try:
         from torchvision.models import ResNet18_Weights
-    except ImportError:
+    except (ImportError, RuntimeError):  # the latter where torchvision does not fit the installed torch
         return ()
     return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
 

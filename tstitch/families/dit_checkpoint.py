@@ -6,6 +6,7 @@ The four share one backbone and its parameter names, so shapes say almost everyt
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ from ..errors import StitchError
 from .checkpoint import Checkpoint, check_weights, read_checkpoint
 from .dit import DiT, DiTConfig, sincos_position_embedding
 from .flax_checkpoint import METADATA, read_shortcut_pickle
+
+logger = logging.getLogger("tstitch")
 
 
 class Variant(NamedTuple):
@@ -54,6 +57,8 @@ def read_dit(path: str | Path, name: str | None = None, variant: str = "auto", h
         checkpoint = Checkpoint(name or path.name, read_shortcut_pickle(path, name), METADATA)
     else:
         checkpoint = read_checkpoint(path, name)
+    if "tstitch.dit" in checkpoint.metadata:
+        raise StitchError(f"The file {checkpoint.name} is a starter model: use Load Starter Models.")
     found, reason = detect_variant(checkpoint) if variant == "auto" else (variant, "chosen")
     state = {key: value for key, value in checkpoint.state.items() if not key.startswith(TRAINING_ONLY)}
     diffusers = "transformer_blocks.0.norm1.linear.weight" in state
@@ -70,7 +75,9 @@ def read_dit(path: str | Path, name: str | None = None, variant: str = "auto", h
         checkpoint.state.pop("pos_embed", None)
     expected = {key: tuple(value.shape) for key, value in _skeleton(config).state_dict().items()}
     check_weights(checkpoint, expected, "DiT")
-    return DiTWeights(config, checkpoint.state, VARIANTS[found], _describe(config, found, reason))
+    description = _describe(config, found, reason)
+    logger.info("%s: %s", checkpoint.name, description)
+    return DiTWeights(config, checkpoint.state, VARIANTS[found], description)
 
 
 def read_diffusers_config(path: Path) -> dict[str, int]:
