@@ -36,7 +36,7 @@ class GaussianDenoiser(nn.Module):
         self.calls.append(float(sigma))
         self.inputs.append(x)
         self.sample_sigmas.append(options["sample_sigmas"])
-        x = x / self.sampling.calculate_input(sigma, torch.ones(1, 1, 1, 1))
+        x = x / self.sampling.calculate_input(sigma, torch.ones([1] * x.ndim))
         a, b = self.mixing(sigma)
         mean = self.mean
         if context is not None:
