@@ -82,11 +82,12 @@ def relative_difference(found: Tensor, expected: Tensor) -> float:
 def test_a_stage_of_another_kind_changes_nothing(lead: str, stage: str) -> None:
     """The large model leads in both runs; the small one is the same Gaussian in its kind, and in the lead's."""
     sigmas = sigmas_of(lead)
-    for sampler in ("euler", "dpmpp_2m", "heun", "euler_ancestral"):
+    early, late = "1x3 2x4", "2x3 1x4"  # late: at low noise, where the result hangs on the factor of x
+    for sampler, pattern in (("dpmpp_2m", early), ("heun", early), ("euler_ancestral", early), ("euler", late)):
         large = KINDS[lead](0.6, 0.9)
-        expected = sample(stitched([KINDS[lead](0.1, 0.5), large], pattern="1x3 2x4"), sigmas, sampler)
+        expected = sample(stitched([KINDS[lead](0.1, 0.5), large], pattern=pattern), sigmas, sampler)
         small = KINDS[stage](0.1, 0.5)
-        found = sample(stitched([small, large], pattern="1x3 2x4"), sigmas, sampler)
+        found = sample(stitched([small, large], pattern=pattern), sigmas, sampler)
         assert relative_difference(found, expected) < TOLERANCE
         assert calls_of(small)
 
