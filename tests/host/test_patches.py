@@ -1,0 +1,179 @@
+"""Whatever a MODEL carries belongs to its stage. The oracle is the host, which runs each half alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from comfy.model_base import ModelType
+from torch import Tensor
+
+from tstitch_testing.halves import cfg_guider, halves, normal_sigmas, whole
+from tstitch_testing.host import extra_nodes, run_node
+from tstitch_testing.sampling import stitched
+from tstitch_testing.unets import unet_model
+
+STEPS = 6
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Any:
+    """The networks are too small to share."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def lora(model: Any, strength: float = 0.5) -> Any:
+    patched = model.clone()
+    keys = [key for key in model.model_state_dict() if key.endswith(("to_q.weight", "in_layers.2.weight"))]
+    weights = {key: model.model_state_dict()[key] for key in keys}
+    generator = torch.Generator().manual_seed(9)
+    delta = {key: ("diff", (0.3 * torch.randn(w.shape, generator=generator) * w.std(),)) for key, w in weights.items()}
+    assert len(patched.add_patches(delta, strength)) == len(keys) > 4
+    return patched
+
+
+def node(module: str, name: str, **values: Any) -> Callable[[Any], Any]:
+    return lambda model: run_node(getattr(extra_nodes(module), name), model=model, **values)[0]
+
+
+def compiled(model: Any) -> Any:
+    from comfy_api.torch_helpers import set_torch_compile_wrapper
+
+    patched = model.clone()
+    set_torch_compile_wrapper(patched, backend="eager", keys=["diffusion_model.out"])  # the whole takes a minute
+    return patched
+
+
+def attention_patch(model: Any) -> Any:
+    patched = model.clone()
+    patched.set_model_attn2_patch(lambda q, k, v, extra_options: (q, k, v * 0.5))
+    return patched
+
+
+CACHE = {"start_percent": 0.1, "end_percent": 0.95, "verbose": False}
+
+PATCHES: dict[str, Callable[[Any], Any]] = {
+    "lora": lora,
+    "attention": attention_patch,
+    "v_prediction": node("nodes_model_advanced", "ModelSamplingDiscrete", sampling="v_prediction", zsnr=False),
+    "lcm": node("nodes_model_advanced", "ModelSamplingDiscrete", sampling="lcm", zsnr=False),
+    "rescale_cfg": node("nodes_model_advanced", "RescaleCFG", multiplier=0.7),
+    "freeu": node("nodes_freelunch", "FreeU_V2", b1=1.3, b2=1.4, s1=0.9, s2=0.2),
+    "pag": node("nodes_pag", "PerturbedAttentionGuidance", scale=2.0),
+    "sag": node("nodes_sag", "SelfAttentionGuidance", scale=0.5, blur_sigma=2.0),
+    "apg": node("nodes_apg", "APG", eta=0.5, norm_threshold=5.0, momentum=-0.5),
+    "easycache": node("nodes_easycache", "EasyCacheNode", reuse_threshold=0.8, **CACHE),
+    "lazycache": node("nodes_easycache", "LazyCacheNode", reuse_threshold=0.8, **CACHE),
+    "compile": compiled,
+}
+FLOW_PATCHES: dict[str, Callable[[Any], Any]] = {
+    "sd3_shift": node("nodes_model_advanced", "ModelSamplingSD3", shift=2.0),
+    "flux_shift": node(
+        "nodes_model_advanced", "ModelSamplingFlux", max_shift=1.15, base_shift=0.5, width=64, height=64
+    ),
+    "lora": lora,
+}
+
+latent = torch.zeros(1, 4, 8, 8)
+
+
+def sample(model: Any, sampler: str = "euler", sigmas: Tensor | None = None) -> Tensor:
+    return whole(cfg_guider(model), latent, normal_sigmas(model, STEPS) if sigmas is None else sigmas, sampler=sampler)
+
+
+def patched(name: str, model: Any) -> Any:
+    return (FLOW_PATCHES if name in ("sd3_shift", "flux_shift") else PATCHES)[name](model)
+
+
+@pytest.mark.parametrize("name", PATCHES)
+def test_a_patch_changes_the_picture(name: str) -> None:
+    """Else the tests below would prove nothing."""
+    model = unet_model(1)
+    changes = not torch.equal(sample(PATCHES[name](model)), sample(model))
+    assert changes == (name != "compile")
+
+
+STATEFUL = ("easycache", "lazycache", "apg")  # what they remember begins anew with a stage
+
+
+@pytest.mark.parametrize("name", [name for name in PATCHES if name not in STATEFUL])
+def test_a_patch_on_the_model_of_all_stages(name: str) -> None:
+    model = PATCHES[name](unet_model(1))
+    expected = sample(model, "dpmpp_2m")
+    assert torch.equal(sample(stitched([model.clone(), model, model], "0.2, 0.6"), "dpmpp_2m"), expected)
+    assert torch.equal(sample(model, "dpmpp_2m"), expected)
+
+
+@pytest.mark.parametrize("name", PATCHES)
+@pytest.mark.parametrize("where", [(True, False), (False, True)], ids=["first", "last"])
+def test_a_patch_on_one_stage_stays_there(name: str, where: tuple[bool, bool]) -> None:
+    models = [unet_model(1), unet_model(2)]
+    stages = [PATCHES[name](model) if here else model for model, here in zip(models, where, strict=True)]
+    sigmas = normal_sigmas(stages[1], STEPS)
+    expected = halves([cfg_guider(stage) for stage in stages], [3], latent, sigmas)
+    for _ in range(2):  # nothing is left over for the next run
+        assert torch.equal(sample(stitched(stages, pattern="1x3 2x3")), expected)
+
+
+@pytest.mark.parametrize("name", PATCHES)
+def test_a_patch_after_the_schedule_node_is_the_finishing_models(name: str) -> None:
+    small, large = unet_model(1), unet_model(2)
+    before = sample(stitched([small, PATCHES[name](large)], pattern="1x3 2x3"))
+    assert torch.equal(sample(PATCHES[name](stitched([small, large], pattern="1x3 2x3"))), before)
+
+
+@pytest.mark.parametrize("name", [*PATCHES, "sd3_shift", "flux_shift"])
+@pytest.mark.parametrize("pattern", ["2x3 1x3", "1x2 2x2 1x2"])
+def test_two_clones_of_one_model_are_two_models(name: str, pattern: str) -> None:
+    """Clones share their weights, and the host applies the patches of one of them at a time."""
+    kind = ModelType.FLOW if name in ("sd3_shift", "flux_shift") else ModelType.EPS
+    model, twin = unet_model(1, kind=kind), unet_model(1, kind=kind)
+    plain = sample(model)
+    for variants in ((patched(name, model), model), (model, patched(name, model))):
+        apart = [variant if variant is not model else twin for variant in variants]
+        expected = sample(stitched(apart, pattern=pattern), "dpmpp_2m_sde")
+        assert torch.equal(sample(stitched(variants, pattern=pattern), "dpmpp_2m_sde"), expected)
+    assert torch.equal(sample(model), plain)
+
+
+def test_two_loras_on_one_model() -> None:
+    models = [unet_model(1), unet_model(1)]
+    expected = sample(stitched([lora(models[0], 0.5), lora(models[1], -0.8)]))
+    assert torch.equal(sample(stitched([lora(models[0], 0.5), lora(models[0], -0.8)])), expected)
+
+
+@pytest.mark.parametrize("name", ["easycache", "lazycache"])
+def test_a_cache_skips_calls_of_its_own_stage(name: str) -> None:
+    """It must not see the other stage's steps, and saves nothing across two runs."""
+    small, large = unet_model(1), unet_model(2)
+    counts = []
+    for stages in ([PATCHES[name](small), large], [small, PATCHES[name](large)], [small, large]):
+        calls = {"small": 0, "large": 0}
+        handles = [
+            model.model.diffusion_model.input_blocks[0].register_forward_hook(counting(calls, key))
+            for model, key in ((small, "small"), (large, "large"))
+        ]
+        model = stitched(stages, pattern="1x6 2x6")
+        for _ in range(2):
+            whole(cfg_guider(model), latent, normal_sigmas(large, 12))
+        for handle in handles:
+            handle.remove()
+        counts.append(calls)
+    cached_small, cached_large, plain = counts
+    assert plain == {"small": 12, "large": 12}
+    assert cached_small["small"] < 12
+    assert cached_small["large"] == 12
+    assert cached_large["small"] == 12
+    assert cached_large["large"] < 12
+
+
+def counting(calls: dict[str, int], key: str) -> Callable[..., None]:
+    def count(*_: Any) -> None:
+        calls[key] += 1
+
+    return count
