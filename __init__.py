@@ -3,7 +3,7 @@
 WEB_DIRECTORY = "./js"
 
 
-async def comfy_entrypoint():
+async def comfy_entrypoint() -> object:
     from .nodes import TStitchExtension
 
     return TStitchExtension()

@@ -62,7 +62,7 @@ def summary(seconds: dict[str, list[float]]) -> list[dict[str, Any]]:
     small, large = seconds["1"], seconds["0"]
     for title, values in seconds.items():
         speedups = [stock / value for stock, value in zip(seconds["KSampler"], values, strict=True)]
-        row = {"run": title, "seconds": round(median(values), 4), "speedup": round(median(speedups), 3)}
+        row: dict[str, Any] = {"run": title, "seconds": round(median(values), 4), "speedup": round(median(speedups), 3)}
         if title != "KSampler":
             fraction = float(title)
             ideal = [fraction * s + (1 - fraction) * b for s, b in zip(small, large, strict=True)]
@@ -74,7 +74,7 @@ def summary(seconds: dict[str, list[float]]) -> list[dict[str, Any]]:
 def main() -> None:
     with torch.inference_mode():
         seconds = measure(build_runs(host_nodes()))
-    results = {
+    results: dict[str, Any] = {
         "machine": {
             "processor": platform.processor() or platform.machine(),
             "threads": torch.get_num_threads(),

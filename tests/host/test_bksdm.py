@@ -12,12 +12,12 @@ import comfy.sd
 import pytest
 import torch
 from torch import Tensor
-from tstitch_testing.checkpoints import bksdm_unet, save
-from tstitch_testing.models import conditioning
-from tstitch_testing.sampling import stitched
 
 from tstitch.errors import StitchError
 from tstitch.families.bksdm import LEVELS, load_bksdm
+from tstitch_testing.checkpoints import bksdm_unet, save
+from tstitch_testing.models import conditioning
+from tstitch_testing.sampling import stitched
 
 SIZES = ["base", "small", "tiny"]
 REAL_WIDTH = 320

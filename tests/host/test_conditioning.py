@@ -12,13 +12,13 @@ import pytest
 import torch
 from comfy.model_base import ModelType
 from torch import Tensor
+
+from tstitch.errors import StitchError
+from tstitch.stitched_guider import StitchedGuider
 from tstitch_testing.halves import cfg_guider, halves, normal_sigmas, whole
 from tstitch_testing.models import conditioning
 from tstitch_testing.sampling import stitch_of, stitched
 from tstitch_testing.unets import CONTEXT_WIDTH, controlnet, randomise, unet_model, with_control
-
-from tstitch.errors import StitchError
-from tstitch.stitched_guider import StitchedGuider
 
 STEPS = 6
 latent = torch.zeros(1, 4, 8, 8)

@@ -16,6 +16,12 @@ import pytest
 import torch
 from comfy.model_base import ModelType
 from torch import Tensor
+
+from tstitch.errors import StitchError
+from tstitch.families.dit import DiTConfig
+from tstitch.families.dit_checkpoint import read_dit
+from tstitch.families.dit_model import ATTENTION_TAKES_OPTIONS, build_dit
+from tstitch.labels import class_inputs
 from tstitch_testing.checkpoints import (
     computing_as_the_original,
     diffusers_dit,
@@ -27,12 +33,6 @@ from tstitch_testing.checkpoints import (
 )
 from tstitch_testing.models import conditioning
 from tstitch_testing.sampling import stitched
-
-from tstitch.errors import StitchError
-from tstitch.families.dit import DiTConfig
-from tstitch.families.dit_checkpoint import read_dit
-from tstitch.families.dit_model import ATTENTION_TAKES_OPTIONS, build_dit
-from tstitch.labels import class_inputs
 
 LAYOUTS = [
     ("pt", ""),

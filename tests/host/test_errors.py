@@ -22,11 +22,11 @@ import pytest
 import torch
 from comfy.model_base import ModelType
 from torch import Tensor
-from tstitch_testing.models import conditioning, gaussian_model
-from tstitch_testing.sampling import ksample, stitch_of, stitched
 
 from tstitch.stitched_guider import StitchedGuider
 from tstitch.stitched_model import ModelStage, stitch_model
+from tstitch_testing.models import conditioning, gaussian_model
+from tstitch_testing.sampling import ksample, stitch_of, stitched
 
 TEXTS = json.loads((Path(__file__).parents[1] / "data" / "schedules.json").read_text(encoding="utf-8"))["cases"]
 

@@ -9,11 +9,11 @@ from typing import Any
 import folder_paths
 import pytest
 import torch
-from tstitch_testing.checkpoints import bksdm_unet, dit_config, original_weights, save
-from tstitch_testing.models import gaussian_model
 
 from tstitch.errors import StitchError
 from tstitch.labels import FASHION_MNIST, ClassSet, class_inputs
+from tstitch_testing.checkpoints import bksdm_unet, dit_config, original_weights, save
+from tstitch_testing.models import gaussian_model
 
 CLOTHES = ClassSet.of(10, FASHION_MNIST)
 IMAGENET = ClassSet.of(1000)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from comfy.model_base import ModelType
 from torch import Tensor
+
 from tstitch_testing.halves import cfg_guider, halves, normal_sigmas, whole
 from tstitch_testing.models import calls_of, gaussian_model
 from tstitch_testing.sampling import ksample, stitched

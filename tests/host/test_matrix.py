@@ -16,10 +16,10 @@ import pytest
 import torch
 from comfy.model_base import ModelType
 from torch import Tensor
-from tstitch_testing.models import calls_of, conditioning, gaussian_model
-from tstitch_testing.sampling import ksample, stitch_of, stitched
 
 from tstitch.stitched_guider import StitchedGuider
+from tstitch_testing.models import calls_of, conditioning, gaussian_model
+from tstitch_testing.sampling import ksample, stitch_of, stitched
 
 SCHEDULERS = comfy.samplers.SCHEDULER_NAMES
 STEPS, CFG, SEED = 4, 3.0, 1

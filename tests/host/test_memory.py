@@ -17,6 +17,7 @@ import torch
 from comfy.model_base import ModelType
 from comfy.patcher_extension import CallbacksMP
 from torch import Tensor, nn
+
 from tstitch_testing.models import GaussianConfig, GaussianDenoiser
 from tstitch_testing.sampling import ksample, stitched
 

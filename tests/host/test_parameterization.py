@@ -14,11 +14,11 @@ import pytest
 import torch
 from comfy.model_base import ModelType
 from torch import Tensor
-from tstitch_testing.models import calls_of, conditioning, gaussian_model, patcher_of
-from tstitch_testing.sampling import stitch_of, stitched
 
 from tstitch.parameterization import _warn_once, conversion, mixing, same_mixing
 from tstitch.stitched_guider import StitchedGuider
+from tstitch_testing.models import calls_of, conditioning, gaussian_model, patcher_of
+from tstitch_testing.sampling import stitch_of, stitched
 
 #: Noise to signal: every kind reaches these levels, so nothing is clamped.
 RATIOS = (10.0, 5.0, 2.5, 1.2, 0.6, 0.3, 0.1, 0.0)

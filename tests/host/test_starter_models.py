@@ -26,9 +26,8 @@ def draw(host_nodes: ModuleType, starters: dict[str, Any], small: str, large: st
     node = host_nodes.NODE_CLASS_MAPPINGS["TStitchKSampler"]
     settings = {"cfg": 2.0, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0, "fraction": 0.4, **inputs}
     with torch.inference_mode():
-        return node.execute(
-            model, starters[small][0], SEED, STEPS, positive=positive, negative=negative, latent_image=latent, **settings
-        ).result
+        conds = {"positive": positive, "negative": negative}
+        return node.execute(model, starters[small][0], SEED, STEPS, latent_image=latent, **conds, **settings).result
 
 
 @pytest.mark.parametrize("cfg", [1.0, 2.0])

@@ -9,6 +9,7 @@ import comfy.samplers
 import pytest
 import torch
 from torch import Tensor
+
 from tstitch_testing.models import gaussian_model
 from tstitch_testing.sampling import ksample, stitched
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from comfy.samplers import CFGGuider
 from torch import Tensor
+
+from tstitch.stitched_guider import StitchedGuider
 from tstitch_testing.host import extra_nodes, run_node
 from tstitch_testing.models import conditioning, gaussian_model
 from tstitch_testing.sampling import stitch_of, stitched
-
-from tstitch.stitched_guider import StitchedGuider
 
 SAMPLERS = ["euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_sde", "heun", "uni_pc", "euler_cfg_pp", "ddim"]
 STEPS, CFG, SEED = 8, 3.0, 7

@@ -12,13 +12,13 @@ import pytest
 import torch
 from comfy.model_base import ModelType
 from torch import Tensor
-from tstitch_testing.models import calls_of, conditioning, gaussian_model
-from tstitch_testing.reference import dispatched, sigmas_of
-from tstitch_testing.sampling import ksample, stitch_of, stitched
 
 from tstitch.report import Report
 from tstitch.stitched_guider import StitchedGuider
 from tstitch.stitched_model import ModelStage, stitch_model
+from tstitch_testing.models import calls_of, conditioning, gaussian_model
+from tstitch_testing.reference import dispatched, sigmas_of
+from tstitch_testing.sampling import ksample, stitch_of, stitched
 
 SAMPLERS = comfy.samplers.SAMPLER_NAMES
 SINGLE_STEP = ("euler", "ddim")

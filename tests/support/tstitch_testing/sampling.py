@@ -9,11 +9,11 @@ import comfy.sample
 import torch
 from torch import Tensor
 
-from tstitch_testing.models import conditioning
 from tstitch.report import Report
 from tstitch.schedule import ScheduleSpec
 from tstitch.stitched_model import ModelStage, stitch_model
 from tstitch.stitching import Stitch
+from tstitch_testing.models import conditioning
 
 
 def stitch_of(
