@@ -415,7 +415,9 @@ def run_pytest(title: str, host: Path, arguments: list[str], may_be_empty: bool)
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [str(venv_python()), "-m", "pytest", f"--junitxml={report}", *arguments]
-        code = call(command, environment(host))
+        # The models of the tests are tiny: a second thread only waits for the first.
+        threads = os.environ.get("OMP_NUM_THREADS", "1")
+        code = call(command, environment(host, OMP_NUM_THREADS=threads))
         counts = read_counts(report)
     return Outcome(title, code == 0 or (may_be_empty and code == NO_TESTS_COLLECTED), counts)
 
