@@ -1,10 +1,10 @@
-"""`python -m benchmarks [NAME ...]`: run the named benchmarks, or all."""
+"""`python -m benchmarks [NAME ...]`: run the named benchmarks, or all, and make the README's figures anew."""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import speed
+from benchmarks import readme, speed
 
 BENCHMARKS = {"speed": speed.main}
 
@@ -14,6 +14,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help=", ".join(BENCHMARKS))
     for name in parser.parse_args().names or BENCHMARKS:
         BENCHMARKS[name]()
+    readme.main()
 
 
 if __name__ == "__main__":

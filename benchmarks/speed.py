@@ -22,7 +22,7 @@ from benchmarks.host import host_nodes
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 STEPS, CFG, SEED = 20, 2.0, 7
 FRACTIONS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-ROUNDS, WARM_UP = 15, 2
+ROUNDS, WARM_UP = 11, 1
 
 
 def build_runs(nodes: dict[str, Any]) -> dict[str, Callable[[], object]]:
