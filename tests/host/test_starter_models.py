@@ -31,15 +31,20 @@ def draw(host_nodes: ModuleType, starters: dict[str, Any], small: str, large: st
 
 
 @pytest.mark.parametrize("cfg", [1.0, 2.0])
-@pytest.mark.parametrize(("small", "large"), [("S", "XL"), ("B", "XL"), ("S", "B")])
+@pytest.mark.parametrize(
+    ("small", "large", "fraction"),
+    [("S", "XL", 0.0), ("S", "XL", 0.4), ("S", "XL", 1.0), ("B", "XL", 0.4), ("S", "B", 0.4)],
+)
 def test_a_stitched_run_is_the_plain_loop(
-    host_nodes: ModuleType, starters: dict[str, Any], small: str, large: str, cfg: float
+    host_nodes: ModuleType, starters: dict[str, Any], small: str, large: str, fraction: float, cfg: float
 ) -> None:
-    latent = draw(host_nodes, starters, small, large, cfg=cfg)[0]["samples"]
+    latent = draw(host_nodes, starters, small, large, cfg=cfg, fraction=fraction)[0]["samples"]
     noise = comfy.sample.prepare_noise(torch.zeros_like(latent), SEED)
     denoisers = {name: load_denoiser(name) for name in (small, large)}
     with torch.inference_mode():
-        expected = sample([denoisers[small]] * 4 + [denoisers[large]] * 6, noise, torch.eye(10), cfg)
+        first = round(fraction * STEPS)
+        stages = [denoisers[small]] * first + [denoisers[large]] * (STEPS - first)
+        expected = sample(stages, noise, torch.eye(10), cfg)
     assert torch.allclose(latent, expected, atol=2e-4)
     assert latent.std() > 0.5
 
