@@ -10,7 +10,7 @@ from ..tstitch.report import Report
 from ..tstitch.schedule import ScheduleSpec, check_schedule_text
 from ..tstitch.stitched_guider import StitchedGuider
 from ..tstitch.stitching import Stitch
-from .inputs import CATEGORY, checked, connected, memory_input, numbered, pattern_input, splits_input, unit_input
+from .inputs import CATEGORY, checked, connected, schedule_inputs
 
 
 class TStitchGuiders(io.ComfyNode):
@@ -29,11 +29,7 @@ class TStitchGuiders(io.ComfyNode):
                     " alone.",
                 ),
                 io.Guider.Input("guider_1", tooltip="The guider that starts, usually on the smallest model."),
-                splits_input(),
-                unit_input(),
-                pattern_input(),
-                memory_input(),
-                *numbered("guider", io.Guider, "guider"),
+                *schedule_inputs("guider", io.Guider, "guider"),
             ],
             outputs=[io.Guider.Output(display_name="GUIDER", tooltip="A GUIDER that samples with all of them.")],
         )

@@ -53,6 +53,11 @@ def pattern_input() -> io.String.Input:
     )
 
 
+def schedule_inputs(prefix: str, socket: Any, noun: str) -> list[io.Input]:
+    """What Multi-Model Schedule and Stitch Guiders have in common after their first two sockets."""
+    return [splits_input(), unit_input(), pattern_input(), memory_input(), *numbered(prefix, socket, noun)]
+
+
 def numbered(prefix: str, socket: Any, noun: str) -> list[io.Input]:
     """The optional sockets `prefix`_2 ... `prefix`_7."""
     return [

@@ -10,7 +10,7 @@ from ..tstitch.report import Report
 from ..tstitch.schedule import ScheduleSpec, check_schedule_text
 from ..tstitch.stitched_model import ModelStage, stitch_model
 from ..tstitch.stitching import Stitch
-from .inputs import CATEGORY, checked, connected, memory_input, numbered, pattern_input, splits_input, unit_input
+from .inputs import CATEGORY, checked, connected, schedule_inputs
 
 
 class TStitchModelSchedule(io.ComfyNode):
@@ -29,11 +29,7 @@ class TStitchModelSchedule(io.ComfyNode):
                     " bypassed node passes it on.",
                 ),
                 io.Model.Input("model_1", tooltip="The model that starts, usually the smallest."),
-                splits_input(),
-                unit_input(),
-                pattern_input(),
-                memory_input(),
-                *numbered("model", io.Model, "model"),
+                *schedule_inputs("model", io.Model, "model"),
             ],
             outputs=[io.Model.Output(display_name="MODEL", tooltip="A MODEL that samples with all of them.")],
         )
