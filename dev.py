@@ -477,7 +477,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "setup": (command_setup, "make what is missing for all other commands"),
     "demo": (command_demo, "run T-Stitch in a real ComfyUI and write demo.png (see demo --help)"),
     "test": (command_test, "check style and types and run all tests; arguments go to pytest"),
-    "train": (command_train, "train the bundled model that is named: vae, classifier, S, S-eps, B or XL"),
+    "train": (command_train, "train the bundled model that is named: vae, classifier, S, S-eps, B, XL or Shortcut"),
     "eval": (command_eval, "measure the bundled models: FID, class accuracy, seconds a step"),
     "bench": (command_bench, "run the benchmarks, or the one that is named"),
 }

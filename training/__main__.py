@@ -10,7 +10,7 @@ from training.data import DatasetMissingError
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="dev.py train", description=__doc__)
-    parser.add_argument("name", choices=["vae", "classifier", "S", "S-eps", "B", "XL"])
+    parser.add_argument("name", choices=["vae", "classifier", "S", "S-eps", "B", "XL", "Shortcut"])
     args = parser.parse_args()
     try:
         if args.name == "vae":
