@@ -1,0 +1,40 @@
+"""Figures: the right kind of tensor, one style, and no global state of matplotlib's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import torch
+
+from tstitch.plots import PAPER, add_legend, color_of, new_axes, to_image
+
+
+def test_a_figure_becomes_an_image_of_the_host() -> None:
+    figure, axes = new_axes("Title", "x", "y", width=480, height=320)
+    axes.plot([0, 1], [0, 1], color=color_of(0), label="curve")
+    add_legend(axes)
+    image = to_image(figure)
+    assert image.shape == (1, 320, 480, 3)
+    assert image.dtype == torch.float32
+    assert image.min() >= 0
+    assert image.max() <= 1
+    corner = [round(value * 255) for value in image[0, 0, 0].tolist()]
+    assert "#" + "".join(f"{value:02x}" for value in corner) == PAPER
+
+
+def test_drawing_touches_neither_pyplot_nor_the_settings() -> None:
+    code = """
+import sys
+import tstitch.plots as plots
+assert "matplotlib" not in sys.modules
+import matplotlib
+before = matplotlib.rcParams.copy()
+figure, axes = plots.new_axes("Title", "x", "y")
+axes.plot([0, 1], label="curve")
+plots.add_legend(axes)
+plots.to_image(figure)
+assert "matplotlib.pyplot" not in sys.modules
+assert matplotlib.rcParams.copy() == before
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,163 @@
+"""What was found out about a set of models: how far each one's predictions lie from the finishing model's.
+
+Plain numbers and JSON, no tensors and no host; `calibrating` measures them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
+from typing import Any
+
+from ..errors import StitchError
+from ..schedule import MAX_STAGES
+
+FORMAT = "tstitch-calibration"
+VERSION = 1
+
+Rows = tuple[tuple[float, ...], ...]  # [model][step]
+
+
+@dataclass(frozen=True)
+class ModelMark:
+    """How a model is told apart from others."""
+
+    name: str  # for people
+    identity: str  # of its weights and patches, see `identity.model_identity`
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Each model's denoised predictions x0 against the base model's, on the base model's own trajectory.
+
+    Means and spreads (standard deviations) are over all samples: every seed and every item of the batch. The rows of
+    the base model are those of a perfect match.
+    """
+
+    models: tuple[ModelMark, ...]  # in run order, the base model last
+    timesteps: tuple[float, ...]  # noise level t in [0, 1] at the start of each step, falling
+    sigmas: tuple[float, ...]  # the same levels as the base model's sigma
+    relative_error: Rows  # |x0 - x0_base| / |x0_base|
+    relative_error_spread: Rows
+    cosine: Rows  # similarity of x0 and x0_base
+    cosine_spread: Rows
+    noise_error: Rows  # |eps - eps_base| / |eps|, which is |x0 - x0_base| a / (b |eps|) for x = a x0 + b eps
+    seeds: tuple[int, ...]
+    samples: int  # seeds x batch
+    steps: int
+    sampler: str
+    scheduler: str
+    cfg: float
+    frequencies: tuple[float, ...] = ()  # centres of the bands, 1 = the highest the latent can hold
+    log_amplitude: tuple[Rows, ...] = ()  # [model][step][band]: natural log of the mean amplitude of x0
+
+    def __post_init__(self) -> None:
+        for problem in _problems(self):
+            raise StitchError(f"The calibration is damaged ({problem}): calibrate again, or take another file.")
+
+    @property
+    def base(self) -> ModelMark:
+        return self.models[-1]
+
+    def errors_at(self, timesteps: Sequence[float]) -> Rows:
+        """`relative_error` at other noise levels: linear in t between the calibrated ones, constant beyond them."""
+        return tuple(tuple(_interpolated(self.timesteps, row, t) for t in timesteps) for row in self.relative_error)
+
+    def to_json(self) -> str:
+        return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Calibration:
+        """Read what `to_json` wrote. Raises StitchError where `text` is anything else."""
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            raise StitchError(
+                "The file is not JSON, so it holds no calibration: take one that Save Calibration wrote."
+            ) from None
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            raise StitchError("The file is JSON, but no calibration: take one that Save Calibration wrote.")
+        if found.get("version") != VERSION:
+            raise StitchError(
+                f"The calibration has format version {found.get('version')}, this pack reads version {VERSION}: update"
+                " the pack, or calibrate again."
+            )
+        try:
+            values = {field.name: _frozen(found[field.name]) for field in fields(cls)}
+            values["models"] = tuple(ModelMark(**mark) for mark in found["models"])
+        except (KeyError, TypeError) as error:
+            raise StitchError(f"The calibration is damaged ({error}): calibrate again, or take another file.") from None
+        return cls(**values)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def _interpolated(levels: Sequence[float], values: Sequence[float], t: float) -> float:
+    """`values` belong to `levels`, which fall."""
+    above = bisect_left(levels, -t, key=lambda level: -level)  # first level that is not above t
+    if above == 0:
+        return values[0]
+    if above == len(levels):
+        return values[-1]
+    left, right = levels[above - 1], levels[above]
+    weight = (left - t) / (left - right)
+    return values[above - 1] * (1 - weight) + values[above] * weight
+
+
+def _problems(found: Calibration) -> list[str]:
+    """What keeps `found` from being a calibration, in words; the JSON may hold anything at all."""
+    if not (isinstance(found.models, tuple) and 2 <= len(found.models) <= MAX_STAGES):
+        return [f"it needs 2 to {MAX_STAGES} models"]
+    if not all(isinstance(text, str) for mark in found.models for text in (mark.name, mark.identity)):
+        return ["a model's name or identity is no text"]
+    if not (_is_row(found.timesteps) and found.timesteps and found.timesteps[0] <= 1 and found.timesteps[-1] >= 0):
+        return ["timesteps must be numbers from 1 to 0"]
+    if any(later >= earlier for earlier, later in pairwise(found.timesteps)):
+        return ["timesteps must fall"]
+    length = len(found.timesteps)
+    if not _is_row(found.sigmas, length):
+        return [f"sigmas must be {length} numbers"]
+    names = ("relative_error", "relative_error_spread", "cosine", "cosine_spread", "noise_error")
+    wrong = [name for name in names if not _is_table(getattr(found, name), len(found.models), length)]
+    if wrong:
+        return [f"{wrong[0]} must have {length} numbers for each of {len(found.models)} models"]
+    if any(found.relative_error[-1]):
+        return ["the error of the base model must be 0"]
+    return _problems_of_run(found) + _problems_of_spectrum(found, length)
+
+
+def _problems_of_run(found: Calibration) -> list[str]:
+    numbers = (found.seeds, (found.samples, found.steps, found.cfg))
+    if not all(_is_row(row) for row in numbers):
+        return ["seeds, samples, steps and cfg must be numbers"]
+    if not (isinstance(found.sampler, str) and isinstance(found.scheduler, str)):
+        return ["sampler and scheduler must be names"]
+    return []
+
+
+def _problems_of_spectrum(found: Calibration, length: int) -> list[str]:
+    bands = len(found.frequencies) if _is_row(found.frequencies) else 0
+    if not bands:
+        return [] if found.frequencies == () and found.log_amplitude == () else ["frequencies must be numbers"]
+    tables = found.log_amplitude
+    if not isinstance(tables, tuple) or len(tables) != len(found.models):
+        return ["log_amplitude must have one table a model"]
+    if not all(_is_table(table, length, bands) for table in tables):
+        return [f"log_amplitude must have {bands} numbers a step"]
+    return []
+
+
+def _is_table(value: Any, rows: int, columns: int) -> bool:
+    return isinstance(value, tuple) and len(value) == rows and all(_is_row(row, columns) for row in value)
+
+
+def _is_row(value: Any, length: int | None = None) -> bool:
+    if not isinstance(value, tuple) or (length is not None and len(value) != length):
+        return False
+    return all(isinstance(item, (int, float)) and not isinstance(item, bool) and math.isfinite(item) for item in value)

@@ -1,0 +1,73 @@
+"""Figures as IMAGE tensors, in one style that can be read at the size of a node's preview.
+
+matplotlib is imported when the first figure is drawn, and only its object interface is used: no pyplot, no display,
+no global settings. The figures bring a dark ground of their own, so a dark and a light page show the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+PAPER, PANEL, INK, FAINT = "#1b1d22", "#24272e", "#f2f2f2", "#8b919c"
+
+#: Told apart with any colour vision (after Okabe and Ito), all of them bright enough for the dark ground.
+COLORS = ("#56b4e9", "#e69f00", "#2fc48d", "#f0e442", "#d98cb8", "#ff7043", "#9c8cff", "#c9c9c9")
+
+#: Of ordered curves, such as the steps of a run: dark to bright in matplotlib's naming.
+SEQUENCE = "viridis"
+
+WIDTH, HEIGHT, DPI = 960, 640, 100  # pixels; a preview shows about a third of it
+TEXT, TITLE = 19, 22  # points
+
+
+def new_axes(
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    width: int = WIDTH,
+    height: int = HEIGHT,
+    grid: Literal["both", "x", "y"] = "both",
+) -> tuple[Any, Any]:
+    """An empty figure and its axes, styled."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12)  # inches
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=PAPER, layout=layout)
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_facecolor(PANEL)
+    axes.set_title(title, color=INK, fontsize=TITLE, fontweight="bold", pad=12)
+    axes.set_xlabel(xlabel, color=INK, fontsize=TEXT)
+    axes.set_ylabel(ylabel, color=INK, fontsize=TEXT)
+    axes.tick_params(colors=INK, labelsize=TEXT - 2, length=0)
+    axes.grid(axis=grid, color=FAINT, alpha=0.3, linewidth=1)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(FAINT)
+    return figure, axes
+
+
+def add_legend(axes: Any, **options: Any) -> None:
+    """A legend of the labelled curves, where matplotlib finds room for it."""
+    legend = axes.legend(
+        fontsize=TEXT - 2, labelcolor=INK, facecolor=PAPER, edgecolor=FAINT, framealpha=0.85, **options
+    )
+    legend.set_zorder(10)
+
+
+def color_of(index: int) -> str:
+    return COLORS[index % len(COLORS)]
+
+
+def to_image(figure: Any) -> Tensor:
+    """The figure as the host's IMAGE: (1, H, W, 3) float32 in [0, 1]."""
+    figure.canvas.draw()
+    pixels = torch.frombuffer(bytearray(figure.canvas.buffer_rgba()), dtype=torch.uint8)
+    width, height = figure.canvas.get_width_height()
+    return pixels.reshape(1, height, width, 4)[..., :3].float() / 255
