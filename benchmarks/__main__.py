@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 
-from benchmarks import readme, speed
+from benchmarks import quality, readme, shortcut, speed
 
-BENCHMARKS = {"speed": speed.main}
+BENCHMARKS: dict[str, Callable[[], None]] = {
+    "speed": speed.main,
+    "shortcut": shortcut.measure,
+    **{name: partial(quality.measure, [name]) for name in quality.GROUPS},
+}
 
 
 def main() -> None:

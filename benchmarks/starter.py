@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,17 +47,27 @@ class Denoiser:
 
     name: str
     model: DiT
-    prediction: str  # "flow" or "eps"
+    prediction: str  # "flow", "eps" or "flow_from_noise"
     time_scale: float
 
-    def __call__(self, x: Tensor, time: float, weights: Tensor, cfg: float) -> Tensor:
-        """The guided prediction for `x` (N, 4, 7, 7) and class weights (N, 10); both halves in one batch."""
-        timesteps = torch.full((len(x),), self.time_scale * time)
+    def __call__(self, x: Tensor, time: float, weights: Tensor, cfg: float, step: float = 1 / 128) -> Tensor:
+        """The guided prediction for `x` (N, 4, 7, 7) and class weights (N, 10); both halves in one batch.
+
+        `time` runs from 1 (noise) to 0, or counts DDPM steps for "eps"; `step` is the part of the way that a Shortcut
+        model is to take.
+        """
         if cfg == 1.0:
-            return self.model(x, timesteps, weights[:, None]).float()
-        both = torch.cat([weights, torch.zeros_like(weights)])[:, None]
-        cond, uncond = self.model(x.repeat(2, 1, 1, 1), timesteps.repeat(2), both).float().chunk(2)
+            return self.predict(x, time, weights, step)
+        both = torch.cat([weights, torch.zeros_like(weights)])
+        cond, uncond = self.predict(x.repeat(2, 1, 1, 1), time, both, step).chunk(2)
         return uncond + cfg * (cond - uncond)
+
+    def predict(self, x: Tensor, time: float, weights: Tensor, step: float) -> Tensor:
+        from_noise = self.prediction == "flow_from_noise"
+        timesteps = torch.full((len(x),), self.time_scale * (1 - time if from_noise else time))
+        level = torch.full((len(x),), round(-math.log2(step))) if self.model.config.shortcut else None
+        output = self.model(x, timesteps, weights[:, None], step=level).float()
+        return -output if from_noise else output
 
 
 def load_denoiser(name: str) -> Denoiser:
@@ -89,7 +100,7 @@ def sample(stages: list[Denoiser], noise: Tensor, weights: Tensor, cfg: float) -
 def euler(stages: list[Denoiser], x: Tensor, weights: Tensor, cfg: float) -> Tensor:
     times = torch.linspace(1, 0, len(stages) + 1).tolist()
     for stage, time, following in zip(stages, times[:-1], times[1:], strict=True):
-        x = x + (following - time) * stage(x, time, weights, cfg)
+        x = x + (following - time) * stage(x, time, weights, cfg, time - following)
     return x
 
 
