@@ -43,15 +43,64 @@ def test_json_gives_the_same_value_back(found: Calibration) -> None:
 
 def test_errors_at_the_calibrated_levels_are_the_calibrated_errors() -> None:
     found = calibration()
-    assert found.errors_at(found.timesteps) == found.relative_error
+    assert found.errors_at(found.timesteps) == found.noise_error
 
 
 def test_errors_between_levels_are_interpolated_and_held_beyond_them() -> None:
-    found = calibration(relative_error=((0.0, 1.0, 3.0, 4.0), ZEROS))
+    found = calibration(noise_error=((0.0, 1.0, 3.0, 4.0), ZEROS))
     assert found.errors_at([1.0, 0.875, 0.75, 0.625, 0.3125, 0.25, 0.1]) == (
         (0.0, 0.5, 1.0, 2.0, 3.75, 4.0, 4.0),
         (0.0,) * 7,
     )
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "fraction"),
+    [(0.0, 0.0), (0.0009, 0.0), (0.001, 0.25), (0.05, 0.5), (0.1, 0.75), (0.34, 1.0)],
+)
+def test_the_split_is_where_the_error_leaves_the_tolerance(tolerance: float, fraction: float) -> None:
+    assert calibration().fraction_within(tolerance) == fraction
+    assert calibration().fraction_within(tolerance, model=1) == 1.0
+
+
+def test_an_error_that_falls_again_does_not_count() -> None:
+    assert calibration(noise_error=((0.1, 0.5, 0.1, 0.1), ZEROS)).fraction_within(0.2) == 0.25
+
+
+def test_splits_of_several_models_rise() -> None:
+    errors = ((0.1, 0.1, 0.5, 0.5), (0.1, 0.5, 0.5, 0.5), (0.1, 0.1, 0.1, 0.5), ZEROS)
+    marks = tuple(ModelMark(name, name) for name in "ABCD")
+    found = calibration(
+        models=marks,
+        noise_error=errors,
+        **dict.fromkeys(("relative_error", "relative_error_spread", "cosine", "cosine_spread"), errors),
+        frequencies=(),
+        log_amplitude=(),
+    )
+    assert found.splits_within(0.2) == (0.5, 0.5, 0.75)
+
+
+@pytest.mark.parametrize(
+    ("errors", "order"),
+    [
+        ((0.1, 0.2, 0.3, 0.4), "small-first"),
+        ((0.4, 0.3, 0.2, 0.1), "large-first"),
+        ((0.4, 0.1, 0.2, 0.4), "large-small-large"),
+        ((0.2, 0.2, 0.2, 0.2), "either"),
+        (ZEROS, "either"),
+    ],
+)
+def test_the_order_follows_the_part_with_the_least_error(errors: tuple[float, ...], order: str) -> None:
+    assert calibration(noise_error=(errors, ZEROS)).order() == order
+
+
+def test_a_single_step_supports_no_order() -> None:
+    one = dict.fromkeys(("relative_error", "relative_error_spread", "cosine", "cosine_spread"), ((0.1,), (0.0,)))
+    found = calibration(
+        timesteps=(1.0,), sigmas=(14.6,), noise_error=((0.1,), (0.0,)), frequencies=(), log_amplitude=(), **one
+    )
+    assert found.errors_by_part() == (0.1, 0.1, 0.1)
+    assert found.order() == "either"
 
 
 def with_json(**changes: Any) -> str:

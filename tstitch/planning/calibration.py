@@ -10,7 +10,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 from ..errors import StitchError
@@ -18,6 +18,9 @@ from ..schedule import MAX_STAGES
 
 FORMAT = "tstitch-calibration"
 VERSION = 1
+
+ORDERS = ("small-first", "large-small-large", "large-first", "either")
+CLEARLY_MORE = 1.1  # times as large, so that an order is worth a choice
 
 Rows = tuple[tuple[float, ...], ...]  # [model][step]
 
@@ -64,8 +67,39 @@ class Calibration:
         return self.models[-1]
 
     def errors_at(self, timesteps: Sequence[float]) -> Rows:
-        """`relative_error` at other noise levels: linear in t between the calibrated ones, constant beyond them."""
-        return tuple(tuple(_interpolated(self.timesteps, row, t) for t in timesteps) for row in self.relative_error)
+        """What it costs to give a step at each of `timesteps` to each model: [model][step].
+
+        This is `noise_error`, linear in t between the calibrated levels and constant beyond them. x0 is a guess at high
+        noise and nearly x itself at low noise, so the relative error of x0 falls with the noise whatever is lost; what
+        an error changes in the distribution of the results is measured against the noise that covers it (theorem 1
+        of arXiv 2101.09258).
+        """
+        return tuple(tuple(_interpolated(self.timesteps, row, t) for t in timesteps) for row in self.noise_error)
+
+    def fraction_within(self, tolerance: float, model: int = 0) -> float:
+        """Largest fraction of the steps, from the first one on, in which `noise_error` stays within `tolerance`."""
+        row = self.noise_error[model]
+        return next((step for step, error in enumerate(row) if error > tolerance), len(row)) / len(row)
+
+    def splits_within(self, tolerance: float) -> tuple[float, ...]:
+        """A split a model besides the base one, rising: each hands over when its own error leaves `tolerance`."""
+        fractions = [self.fraction_within(tolerance, model) for model in range(len(self.models) - 1)]
+        return tuple(accumulate(fractions, max))
+
+    def errors_by_part(self, model: int = 0) -> tuple[float, float, float]:
+        """Mean `noise_error` over the early, the middle and the late third of the steps."""
+        row = self.noise_error[model]
+        bounds = [round(part * len(row) / 3) for part in range(4)]
+        parts = [row[start:stop] or (row[min(start, len(row) - 1)],) for start, stop in pairwise(bounds)]
+        early, middle, late = (sum(part) / len(part) for part in parts)
+        return early, middle, late
+
+    def order(self, model: int = 0) -> str:
+        """The order of `model` and the base model that is supported: one of `ORDERS`."""
+        parts = self.errors_by_part(model)
+        if max(parts) <= min(parts) * CLEARLY_MORE:
+            return "either"
+        return ORDERS[parts.index(min(parts))]
 
     def to_json(self) -> str:
         return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1)
