@@ -1,0 +1,331 @@
+"""Measures a calibration with the host's own guiders, with one model at a time on the device.
+
+First the base model samples as ever, once a seed, and what it was asked and answered in each step is kept in main
+memory. Then every other model is entered by the host in turn, and asked the same in place of sampling.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import comfy.model_management as mm
+import comfy.sample
+import latent_preview
+import torch
+from comfy.patcher_extension import WrappersMP
+from comfy.samplers import CFGGuider, KSampler, sampler_object
+from torch import Tensor
+
+from ..compatibility import check_controls, check_latent_formats, check_mixable
+from ..errors import StitchError
+from ..metrics import Spectrum, cosine_similarity, norms, relative_error, spectrum
+from ..parameterization import Conversion, Mixing, conversion
+from ..schedule import LEVEL_TOLERANCE, Trajectory
+from ..sockets import check_conditioning, check_latent, check_latent_channels, check_model, check_text_widths
+from ..stitched_model import ModelStage
+from ..trajectory import read_trajectory
+from .calibration import Calibration, ModelMark, Rows
+from .identity import model_identity, model_name
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the base model samples, as in a KSampler."""
+
+    seed: int  # of the first run; the others count up from it
+    seeds: int  # number of runs
+    steps: int
+    cfg: float
+    sampler_name: str
+    scheduler: str
+
+    def __post_init__(self) -> None:
+        for name, least in (("seeds", 1), ("steps", 1)):
+            if getattr(self, name) < least:
+                raise StitchError(f"{name} must be {least} or more to calibrate, got {getattr(self, name)}.")
+
+
+class Point(NamedTuple):
+    """What the base model was asked at the start of a step, and its answer, in main memory."""
+
+    sigma: float
+    x: Tensor
+    denoised: Tensor  # 0 where a mask keeps the latent image
+    noise_scale: Tensor  # (N,) norm of its noise prediction eps over the weight of the image, for x = a x0 + b noise
+
+
+class Recorder:
+    """The denoiser the sampler calls: keeps the last call at each of `levels`.
+
+    A second-order solver calls at the end of a step too; the call that begins the next step comes after it.
+    """
+
+    def __init__(self, predict: Any, levels: Sequence[float], mixing: Mixing, mask: Tensor | None) -> None:
+        self._predict, self._levels, self._mixing, self._mask = predict, levels, mixing, mask
+        self.points: dict[int, Point] = {}
+
+    def __call__(self, x: Tensor, sigma: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        denoised = self._predict(x, sigma, *args, **kwargs)
+        level = float(sigma.reshape(-1)[0])
+        for index, start in enumerate(self._levels):
+            if math.isclose(level, start, rel_tol=LEVEL_TOLERANCE):
+                self.points[index] = self._point(level, x, denoised)
+        return denoised
+
+    def _point(self, level: float, x: Tensor, denoised: Tensor) -> Point:
+        signal, _ = self._mixing.at(level)
+        noise = norms(_kept(x - signal * denoised, self._mask))
+        scale = noise / signal if signal else torch.full_like(noise, math.inf)
+        return Point(level, _kept(x), _kept(denoised, self._mask), scale)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._predict, name)
+
+
+class RecordingSampler:
+    """The real sampler, unchanged in what it computes."""
+
+    def __init__(self, sampler: Any, levels: Sequence[float], mixing: Mixing) -> None:
+        self._sampler, self._levels, self._mixing = sampler, levels, mixing
+        self.points: dict[int, Point] = {}  # by the index of the level
+
+    def sample(
+        self,
+        model_wrap: Any,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: Any,
+        noise: Tensor,
+        latent_image: Tensor | None = None,
+        denoise_mask: Tensor | None = None,
+        disable_pbar: bool = False,
+    ) -> Tensor:
+        recorder = Recorder(model_wrap, self._levels, self._mixing, denoise_mask)
+        self.points = recorder.points
+        return self._sampler.sample(
+            recorder, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sampler, name)
+
+
+class ReplaySampler:
+    """Stands in for the sampler of a model: asks it what the base model was asked."""
+
+    def __init__(
+        self,
+        points: Sequence[Point],
+        to_model: Conversion | None,
+        answer: Callable[[int, Tensor, Point], None],
+        callback: Callable[[Tensor, Tensor], None],
+    ) -> None:
+        self._points, self._to_model, self._answer, self._callback = points, to_model, answer, callback
+
+    def sample(
+        self,
+        model_wrap: Any,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: Any,
+        noise: Tensor,
+        latent_image: Tensor | None = None,
+        denoise_mask: Tensor | None = None,
+        disable_pbar: bool = False,
+    ) -> Tensor:
+        for step, point in enumerate(self._points):
+            level, x = point.sigma, point.x.to(noise.device)
+            if self._to_model is not None:
+                level, factor = self._to_model(level)
+                x = x * factor
+            denoised = model_wrap(x, x.new_full((len(x),), level), **extra_args)
+            self._answer(step, _kept(denoised, denoise_mask), point)
+            self._callback(denoised, x)
+        return noise  # nobody reads the samples of this run
+
+
+class Progress:
+    """One bar, with previews, over the steps of all runs; interrupts come through it too."""
+
+    def __init__(self, model: Any, total: int) -> None:
+        self._callback, self._total, self._done = latent_preview.prepare_callback(model, total), total, 0
+
+    def step(self, x0: Tensor, x: Tensor) -> None:
+        mm.throw_exception_if_processing_interrupted()
+        self._callback(self._done, x0, x, self._total)
+        self._done += 1
+
+    def sampling_callback(self, step: int, x0: Tensor, x: Tensor, total_steps: int) -> None:
+        self.step(x0, x)
+
+
+class Tally:
+    """The samples of one model, step by step."""
+
+    def __init__(self, steps: int) -> None:
+        self.relative_error: list[list[float]] = [[] for _ in range(steps)]
+        self.cosine: list[list[float]] = [[] for _ in range(steps)]
+        self.noise_error: list[list[float]] = [[] for _ in range(steps)]
+        self.spectra: list[list[Spectrum]] = [[] for _ in range(steps)]
+
+    def add(self, step: int, found: Tensor, point: Point) -> None:
+        self.relative_error[step] += relative_error(found, point.denoised).tolist()
+        self.cosine[step] += cosine_similarity(found, point.denoised).tolist()
+        difference = norms(found.double() - point.denoised.double())
+        self.noise_error[step] += (difference / point.noise_scale.clamp_min(1e-12)).tolist()
+        self.spectra[step].append(spectrum(found))
+
+    def log_amplitude(self) -> Rows:
+        return tuple(
+            tuple(torch.cat([found.log_amplitude for found in step]).mean(dim=0).tolist()) for step in self.spectra
+        )
+
+
+def calibrate(
+    names: Sequence[str], parts: Sequence[ModelStage], latent: dict[str, Any], settings: Settings
+) -> Calibration:
+    """Measure all models of `parts`, in run order with the base model last, on the base model's trajectory.
+
+    names: of the inputs, for messages. latent: the host's LATENT; its batch and that of the conditioning count as
+    samples. Raises StitchError before anything is loaded where the models cannot be compared.
+    """
+    check_inputs(names, parts, latent)
+    guiders = [guider_of(part, settings.cfg) for part in parts]
+    base, patchers = guiders[-1], [part.model for part in parts]
+    latent_image = comfy.sample.fix_empty_latent_channels(patchers[-1], latent["samples"])
+    check_pairs(names, guiders, latent_image)
+    sigmas = sigmas_of(patchers[-1], settings)
+    samplings = [patcher.get_model_object("model_sampling") for patcher in patchers]
+    trajectory = read_trajectory(sigmas, samplings[-1])
+    starts = calibrated_steps(trajectory)
+    levels = [trajectory.sigmas[step] for step in starts]
+
+    total = settings.seeds * (settings.steps + len(levels) * (len(parts) - 1))
+    progress = Progress(patchers[-1], total)
+    tallies = [Tally(len(levels)) for _ in parts]
+    runs = []
+    for seed in range(settings.seed, settings.seed + settings.seeds):
+        recording = RecordingSampler(sampler_object(settings.sampler_name), levels, Mixing.of(samplings[-1]))
+        run_guider(base, latent, latent_image, recording, sigmas, seed, progress.sampling_callback)
+        runs.append((seed, points_of(recording, levels, settings.sampler_name)))
+        for step, point in enumerate(runs[-1][1]):
+            tallies[-1].add(step, point.denoised, point)
+    for name, guider, sampling, tally in zip(names, guiders[:-1], samplings, tallies, strict=False):
+        to_model = conversion(samplings[-1], sampling, levels, name)
+        own_sigmas = sigmas if to_model is None else to_model.sigmas(sigmas)
+        for seed, points in runs:
+            replay = ReplaySampler(points, to_model, tally.add, progress.step)
+            run_guider(guider, latent, latent_image, replay, own_sigmas, seed)
+    return Calibration(
+        models=tuple(ModelMark(model_name(patcher), model_identity(patcher)) for patcher in patchers),
+        timesteps=tuple(trajectory.timesteps[step] for step in starts),
+        sigmas=tuple(levels),
+        relative_error=_means([tally.relative_error for tally in tallies]),
+        relative_error_spread=_spreads([tally.relative_error for tally in tallies]),
+        cosine=_means([tally.cosine for tally in tallies]),
+        cosine_spread=_spreads([tally.cosine for tally in tallies]),
+        noise_error=_means([tally.noise_error for tally in tallies]),
+        seeds=tuple(seed for seed, _ in runs),
+        samples=len(tallies[-1].cosine[0]),
+        steps=settings.steps,
+        sampler=settings.sampler_name,
+        scheduler=settings.scheduler,
+        cfg=settings.cfg,
+        frequencies=tallies[-1].spectra[0][0].frequencies,
+        log_amplitude=tuple(tally.log_amplitude() for tally in tallies),
+    )
+
+
+def check_inputs(names: Sequence[str], parts: Sequence[ModelStage], latent: Any) -> None:
+    """Raise StitchError where a socket holds something else, or a MODEL that is several already."""
+    for name, part in zip(names, parts, strict=True):
+        check_model(name, part.model)
+        if part.model.wrappers.get(WrappersMP.OUTER_SAMPLE, {}).get("tstitch"):
+            raise StitchError(
+                f"{name} is joined of several models already, by Multi-Model Schedule: connect the models that go into"
+                " it instead."
+            )
+        check_conditioning("positive", part.positive)
+        check_conditioning("negative", part.negative)
+    check_latent("latent_image", latent)
+    if getattr(latent["samples"], "is_nested", False):
+        raise StitchError("latent_image holds several latents in one (video with sound): calibrate on one kind only.")
+
+
+def check_pairs(names: Sequence[str], guiders: Sequence[Any], latent_image: Tensor) -> None:
+    """Raise StitchError where two models cannot share a run, or read another text or latent."""
+    patchers = [guider.model_patcher for guider in guiders]
+    check_latent_formats(names, patchers)
+    check_latent_channels(latent_image, names[-1], patchers[-1].get_model_object("latent_format"))
+    check_mixable(names, patchers)
+    check_controls(names, guiders)
+    check_text_widths(names, guiders)
+
+
+def guider_of(part: ModelStage, cfg: float) -> Any:
+    guider = CFGGuider(part.model)
+    guider.set_conds(part.positive, part.negative)
+    guider.set_cfg(cfg if part.cfg is None else part.cfg)
+    return guider
+
+
+def sigmas_of(model: Any, settings: Settings) -> Tensor:
+    """The levels a KSampler takes."""
+    sampler = KSampler(
+        model, settings.steps, model.load_device, settings.sampler_name, settings.scheduler, model_options={}
+    )
+    return sampler.sigmas
+
+
+def calibrated_steps(trajectory: Trajectory) -> list[int]:
+    """Steps whose start differs in noise level from that of the step before."""
+    found: list[int] = []
+    for step, t in enumerate(trajectory.timesteps[:-1]):
+        if not found or t < trajectory.timesteps[found[-1]]:
+            found.append(step)
+    return found
+
+
+def points_of(recording: RecordingSampler, levels: Sequence[float], sampler_name: str) -> list[Point]:
+    """One point a level. Raises StitchError where the sampler goes its own way."""
+    if len(recording.points) < len(levels):
+        raise StitchError(
+            f"The sampler {sampler_name} stops at {len(recording.points)} of the {len(levels)} noise levels of its"
+            " schedule only: calibrate with another, such as euler."
+        )
+    return [recording.points[index] for index in range(len(levels))]
+
+
+def run_guider(
+    guider: Any,
+    latent: dict[str, Any],
+    latent_image: Tensor,
+    sampler: Any,
+    sigmas: Tensor,
+    seed: int,
+    callback: Callable[..., None] | None = None,
+) -> Tensor:
+    """As the host's KSampler runs a sampler."""
+    noise = comfy.sample.prepare_noise(latent_image, seed, latent.get("batch_index"))
+    mask = latent.get("noise_mask")
+    return guider.sample(
+        noise, latent_image, sampler, sigmas, denoise_mask=mask, callback=callback, disable_pbar=True, seed=seed
+    )
+
+
+def _kept(values: Tensor, mask: Tensor | None = None) -> Tensor:
+    """A copy in main memory, 0 outside of `mask`."""
+    kept = values if mask is None else values * mask
+    return kept.detach().to("cpu", copy=True)
+
+
+def _means(tables: Sequence[Sequence[Sequence[float]]]) -> Rows:
+    return tuple(tuple(statistics.fmean(samples) for samples in table) for table in tables)
+
+
+def _spreads(tables: Sequence[Sequence[Sequence[float]]]) -> Rows:
+    return tuple(tuple(statistics.pstdev(samples) for samples in table) for table in tables)
