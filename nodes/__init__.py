@@ -6,11 +6,11 @@ import logging
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import guiders, loaders, samplers, schedule
+from . import guiders, loaders, samplers, schedule, training
 
 logger = logging.getLogger("tstitch")
 
-NODES = [*samplers.NODES, *schedule.NODES, *guiders.NODES, *loaders.NODES]
+NODES = [*samplers.NODES, *schedule.NODES, *guiders.NODES, *loaders.NODES, *training.NODES]
 
 
 class TStitchExtension(ComfyExtension):

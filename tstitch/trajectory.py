@@ -27,7 +27,7 @@ def read_trajectory(sigmas: Tensor, model_sampling: Any, full_schedule: FullSche
     without noise; else fractions are taken of the noise range (the host's `percent_to_sigma`).
     """
     levels = tuple(float(sigma) for sigma in sigmas.cpu())
-    timesteps = tuple(_timestep(level, model_sampling) for level in levels)
+    timesteps = tuple(timestep_of(level, model_sampling) for level in levels)
     if full_schedule is None and _is_whole(levels, timesteps, model_sampling):
         full_schedule = FullSchedule(len(levels) - 1)
     return Trajectory(
@@ -39,7 +39,7 @@ def read_trajectory(sigmas: Tensor, model_sampling: Any, full_schedule: FullSche
     )
 
 
-def _timestep(sigma: float, model_sampling: Any) -> float:
+def timestep_of(sigma: float, model_sampling: Any) -> float:
     """Noise level t in [0, 1]: the host's timestep over its largest, or over its range where it may be negative."""
     if sigma <= 0:
         return 0.0
