@@ -144,6 +144,7 @@ DEV_TOOLS = [
     *("pytest", "pytest-timeout", "hypothesis", "ruff", "mypy"),
     "diffusers",  # an independent implementation that tests compare with
     "soundfile",  # a requirement of ComfyUI 0.3.52 that 0.3.75 has dropped
+    "playwright",  # drives Chromium; it brings its own Node.js, but no browser
 ]
 
 
@@ -248,6 +249,57 @@ def explain_pip(output: str) -> str:
         )
     tail = "\n".join("    " + line for line in output.strip().splitlines()[-12:])
     return f"pip failed at {package}; the whole log is {LOG}, and it ends so:\n{tail}"
+
+
+# --- The browser and the tools for js/ -------------------------------------------------------------------------------
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+CHROMIUM_PLACES = (
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    r"C:\Program Files\Google\Chrome\Application\chrome.exe",
+    r"C:\Program Files (x86)\Microsoft\Edge\Application\msedge.exe",
+)
+DEBIAN_PACKAGES = ("chromium", "fonts-dejavu-core")
+NODE_MODULES = ROOT / "node_modules"
+NODE_STAMP = NODE_MODULES / "setup.txt"
+
+
+def find_chromium() -> str | None:
+    """The program that CHROMIUM names, or else any of its family that is installed."""
+    named = os.environ.get("CHROMIUM")
+    if named:
+        return shutil.which(named)
+    found = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    return found or next((place for place in CHROMIUM_PLACES if Path(place).is_file()), None)
+
+
+def set_up_chromium() -> None:
+    """Install Debian's Chromium where that can be done without asking; raise one sentence where it cannot."""
+    if find_chromium():
+        return
+    remedy = "install Chromium or Chrome, or name its program in CHROMIUM"
+    if not (shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0):
+        raise DevError(f"no Chromium was found for the tests in the page: {remedy}.")
+    print(f"Installing {' and '.join(DEBIAN_PACKAGES)} ...", flush=True)
+    quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]
+    install = [*quiet, "install", "-y", "--no-install-recommends", *DEBIAN_PACKAGES]
+    if logged([*quiet, "update"]) or logged(install) or not find_chromium():
+        raise DevError(f"apt-get could not install {' and '.join(DEBIAN_PACKAGES)} (see {LOG}): {remedy}.")
+
+
+def set_up_node() -> None:
+    """What package-lock.json names, in node_modules; raise one sentence where npm is missing or fails."""
+    locked = digest([(ROOT / "package-lock.json").read_text(encoding="utf-8")])
+    if NODE_STAMP.is_file() and NODE_STAMP.read_text() == locked:
+        return
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        raise DevError("the checks of js/ need Node.js 20 or newer with npm: install it, then run this again.")
+    print("Installing the tools that check js/ ...", flush=True)
+    if logged([npm, "ci", "--ignore-scripts"]):
+        raise DevError(f"npm could not install the tools that check js/: is its registry reachable? The log is {LOG}.")
+    NODE_STAMP.write_text(locked)
 
 
 # --- Set-up ----------------------------------------------------------------------------------------------------------
@@ -391,10 +443,12 @@ class Outcome(NamedTuple):
     title: str
     ok: bool
     counts: dict[str, int]  # of tests by result; empty for a check that is not pytest
+    reason: str = ""  # why it could not even start
+    seconds: float = 0.0
 
     def __str__(self) -> str:
-        words = pytest_words(self.counts) or ("ok" if self.ok else "failed")
-        return f"{self.title:<28}{words}"
+        words = self.reason or pytest_words(self.counts) or ("ok" if self.ok else "failed")
+        return f"{self.title:<36}{words}" + (f" ({self.seconds:.0f} s)" if self.seconds >= 1 else "")
 
 
 def pytest_words(counts: dict[str, int]) -> str:
@@ -410,8 +464,30 @@ def run_check(title: str, *arguments: str) -> Outcome:
     return Outcome(title, call([str(venv_python()), "-m", *arguments]) == 0, {})
 
 
+def run_node_check(title: str, *arguments: str) -> Outcome:
+    section(title)
+    try:
+        set_up_node()
+    except DevError as error:
+        print(error)
+        return Outcome(title, False, {}, str(error))
+    return Outcome(title, call([shutil.which("node") or "node", *arguments]) == 0, {})
+
+
+def run_browser_tests(title: str, host: Path, arguments: list[str]) -> Outcome:
+    try:
+        set_up_chromium()
+    except DevError as error:
+        section(title)
+        print(error)
+        return Outcome(title, False, {}, str(error))
+    chosen = arguments or ["tests/browser"]
+    return run_pytest(title, host, ["-m", "browser", *chosen], may_be_empty=bool(arguments))
+
+
 def run_pytest(title: str, host: Path, arguments: list[str], may_be_empty: bool) -> Outcome:
     section(title)
+    started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [str(venv_python()), "-m", "pytest", f"--junitxml={report}", *arguments]
@@ -419,7 +495,8 @@ def run_pytest(title: str, host: Path, arguments: list[str], may_be_empty: bool)
         threads = os.environ.get("OMP_NUM_THREADS", "1")
         code = call(command, environment(host, OMP_NUM_THREADS=threads))
         counts = read_counts(report)
-    return Outcome(title, code == 0 or (may_be_empty and code == NO_TESTS_COLLECTED), counts)
+    ok = code == 0 or (may_be_empty and code == NO_TESTS_COLLECTED)
+    return Outcome(title, ok, counts, seconds=time.monotonic() - started)
 
 
 def read_counts(report: Path) -> dict[str, int]:
@@ -461,10 +538,16 @@ def command_test(arguments: list[str]) -> int:
         run_check("ruff format", "ruff", "format", "--check"),
         run_check("ruff check", "ruff", "check"),
         run_check("mypy", "mypy"),
+        run_node_check("eslint", "node_modules/eslint/bin/eslint.js", "js", "scripts", "tests/js"),
+        run_node_check("types of js/ (tsc)", "node_modules/typescript/bin/tsc", "--project", "tsconfig.json"),
+        run_node_check("unit tests of js/", "--test", *map(str, sorted(ROOT.glob("tests/js/**/*.test.js")))),
     ]
     for name, host, only_host_tests in hosts_to_test():
-        marked = ["-m", "host"] if only_host_tests else []
-        outcomes.append(run_pytest(f"tests on {name}", host, [*marked, *arguments], may_be_empty=only_host_tests))
+        marked = ["-m", "host" if only_host_tests else "not browser"]
+        may_be_empty = only_host_tests or bool(arguments)
+        outcomes.append(run_pytest(f"tests on {name}", host, [*marked, *arguments], may_be_empty))
+    for name, host, _ in hosts_to_test():
+        outcomes.append(run_browser_tests(f"browser tests on {name}", host, arguments))
     section("summary")
     print(*outcomes, sep="\n")
     print(closing_line(outcomes, time.monotonic() - started), flush=True)

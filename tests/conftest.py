@@ -27,8 +27,8 @@ if HOST:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folder = Path(item.fspath).parent.name
-        if folder == "host":
-            item.add_marker(pytest.mark.host)
+        if folder in ("host", "browser"):
+            item.add_marker(getattr(pytest.mark, folder))
             if not HOST:
                 item.add_marker(pytest.mark.skip(reason="COMFYUI_PATH names no ComfyUI"))
 

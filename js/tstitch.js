@@ -1,0 +1,19 @@
+// The one extension of this pack: tells its parts about nodes and server messages.
+
+import { app } from "../../scripts/app.js";
+import { manageSockets } from "./sockets.js";
+
+/** @param {HostNode} node */
+function isOurs(node) {
+  return (node.comfyClass ?? node.type ?? "").startsWith("TStitch");
+}
+
+app.registerExtension({
+  name: "TStitch.Page",
+
+  nodeCreated(node) {
+    if (isOurs(node)) {
+      manageSockets(node);
+    }
+  },
+});
