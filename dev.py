@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 from xml.etree import ElementTree
@@ -207,7 +207,7 @@ def pip(*arguments: str | Path) -> None:
             raise DevError(explain_pip(log.read()))
 
 
-def logged(command: list[str | Path]) -> int:
+def logged(command: Sequence[str | Path]) -> int:
     VENV.mkdir(exist_ok=True)
     with LOG.open("a", encoding="utf-8") as log:
         log.write("\n$ " + " ".join(map(str, command)) + "\n")
