@@ -6,11 +6,18 @@ import logging
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import guiders, loaders, samplers, schedule, training
+from . import calibration, guiders, loaders, samplers, schedule, training
 
 logger = logging.getLogger("tstitch")
 
-NODES = [*samplers.NODES, *schedule.NODES, *guiders.NODES, *loaders.NODES, *training.NODES]
+NODES = [
+    *samplers.NODES,
+    *schedule.NODES,
+    *guiders.NODES,
+    *loaders.NODES,
+    *training.NODES,
+    *calibration.NODES,
+]
 
 
 class TStitchExtension(ComfyExtension):

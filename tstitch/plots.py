@@ -23,15 +23,8 @@ WIDTH, HEIGHT, DPI = 960, 640, 100  # pixels; a preview shows about a third of i
 TEXT, TITLE = 19, 22  # points
 
 
-def new_axes(
-    title: str,
-    xlabel: str,
-    ylabel: str,
-    width: int = WIDTH,
-    height: int = HEIGHT,
-    grid: Literal["both", "x", "y"] = "both",
-) -> tuple[Any, Any]:
-    """An empty figure and its axes, styled."""
+def new_figure(width: int = WIDTH, height: int = HEIGHT) -> Any:
+    """An empty figure of `width` x `height` pixels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -39,7 +32,10 @@ def new_axes(
     layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12)  # inches
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=PAPER, layout=layout)
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    return figure
+
+
+def style_axes(axes: Any, title: str, xlabel: str, ylabel: str, grid: Literal["both", "x", "y"] = "both") -> None:
     axes.set_facecolor(PANEL)
     axes.set_title(title, color=INK, fontsize=TITLE, fontweight="bold", pad=12)
     axes.set_xlabel(xlabel, color=INK, fontsize=TEXT)
@@ -50,6 +46,20 @@ def new_axes(
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(FAINT)
+
+
+def new_axes(
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    width: int = WIDTH,
+    height: int = HEIGHT,
+    grid: Literal["both", "x", "y"] = "both",
+) -> tuple[Any, Any]:
+    """A figure and its only axes, styled."""
+    figure = new_figure(width, height)
+    axes = figure.add_subplot()
+    style_axes(axes, title, xlabel, ylabel, grid)
     return figure, axes
 
 

@@ -208,7 +208,7 @@ def calibrate(
     progress = Progress(patchers[-1], total)
     tallies = [Tally(len(levels)) for _ in parts]
     runs = []
-    for seed in range(settings.seed, settings.seed + settings.seeds):
+    for seed in ((settings.seed + run) % 2**64 for run in range(settings.seeds)):
         recording = RecordingSampler(sampler_object(settings.sampler_name), levels, Mixing.of(samplings[-1]))
         run_guider(base, latent, latent_image, recording, sigmas, seed, progress.sampling_callback)
         runs.append((seed, points_of(recording, levels, settings.sampler_name)))
