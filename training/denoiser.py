@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 from training import shortcut
 from training.autoencoder import build_vae, encode_all
 from training.data import CLASS_NAMES, load_split, to_signal
+from training.interval import WHOLE, FineTuning, Interval, TrainingInputError
 from training.loop import CHECKPOINTS, Schedule, Trainer, parameter_groups
 from tstitch.families.dit import DiT, DiTConfig
 
@@ -91,32 +93,41 @@ def ddpm_alphas_bar() -> Tensor:
     return torch.cumprod(1 - torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64), dim=0).float()
 
 
-def noised(prediction: str, x0: Tensor, noise: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def noised(
+    prediction: str, x0: Tensor, noise: Tensor, generator: torch.Generator, interval: Interval = WHOLE
+) -> tuple[Tensor, Tensor, Tensor]:
     """One training example a row: noisy latents, the embedder's timesteps (N,), and the regression target."""
     if prediction == "flow":
-        t = torch.randn(len(x0), generator=generator).sigmoid()
+        t = interval.flow_times(len(x0), generator)
         mix = t[:, None, None, None]
         return (1 - mix) * x0 + mix * noise, TIME_SCALE * t, noise - x0
-    steps = torch.randint(1000, (len(x0),), generator=generator)
+    steps = interval.ddpm_steps(len(x0), generator)
     alpha_bar = ddpm_alphas_bar()[steps][:, None, None, None]
     return alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise, steps.float(), noise
 
 
-def train_denoiser(name: str) -> None:
+def train_denoiser(name: str, tuning: FineTuning | None = None) -> None:
+    """Train the recipe `name` as it is, or as `tuning` changes it. Raises TrainingInputError."""
     recipe = RECIPES[name]
+    interval, rate = (tuning.interval, tuning.rate) if tuning else (WHOLE, 1.0)
+    images = recipe.images if tuning is None or tuning.images is None else tuning.images
+    if images < BATCH:
+        raise TrainingInputError(f"--images must be {BATCH} or more, which is one step, got {images}.")
     mean, std, labels = latents()
     torch.manual_seed(0)
     model = DiT(recipe.config, plain_attention)
     model.initialize_weights()
+    if tuning and tuning.start:
+        load_weights(model, tuning.start, name)
     hidden, rest = parameter_groups(model)
     trainer = Trainer(
-        name,
+        tuning.run_name(name) if tuning else name,
         model,
         [
-            torch.optim.Muon(hidden, lr=recipe.muon_lr, weight_decay=0.01),
-            torch.optim.AdamW(rest, lr=recipe.adam_lr, weight_decay=0.0, betas=(0.9, 0.95), fused=True),
+            torch.optim.Muon(hidden, lr=rate * recipe.muon_lr, weight_decay=0.01),
+            torch.optim.AdamW(rest, lr=rate * recipe.adam_lr, weight_decay=0.0, betas=(0.9, 0.95), fused=True),
         ],
-        Schedule(images=recipe.images, batch=BATCH),
+        Schedule(images=images, batch=BATCH),
     )
     forward, average = torch.compile(model), torch.compile(trainer.ema)
     one_hot = torch.eye(len(CLASS_NAMES))
@@ -136,24 +147,48 @@ def train_denoiser(name: str) -> None:
             told = shortcut.examples(x0, noise, weights, keep, velocity, generator)
             x, timesteps, target, weights, level = told.x, told.t, told.target, told.weights, told.level
         else:
-            x, timesteps, target = noised(recipe.prediction, x0, noise, generator)
+            x, timesteps, target = noised(recipe.prediction, x0, noise, generator, interval)
             weights = weights * (torch.rand(BATCH, 1, generator=generator) >= CLASS_DROPOUT)
         with torch.autocast("cpu", torch.bfloat16):
             output = forward(x, timesteps, weights[:, None], step=level)
         return F.mse_loss(output.float(), target)
 
     ema = trainer.run(loss_of)
-    save_denoiser(name, ema.state_dict(), trainer.step * BATCH, trainer.seconds)
+    save_denoiser(name, ema.state_dict(), trainer.step * BATCH, trainer.seconds, tuning)
 
 
-def save_denoiser(name: str, state: dict[str, Tensor], images: int, seconds: float) -> None:
+def load_weights(model: DiT, path: Path, name: str) -> None:
+    """Begin `model` of recipe `name` with the weights of `path`. Raises TrainingInputError."""
+    try:
+        state = load_file(path)
+        with safe_open(path, "pt") as file:
+            prediction = (file.metadata() or {}).get("tstitch.prediction")
+    except (OSError, SafetensorError) as error:
+        raise TrainingInputError(f"--from {path} cannot be read as safetensors weights: {error}.") from error
+    own = {key: value.shape for key, value in model.state_dict().items()}
+    if own != {key: value.shape for key, value in state.items()} or prediction != RECIPES[name].prediction:
+        raise TrainingInputError(f"--from {path} holds another model than {name}: name the model it was trained as.")
+    model.load_state_dict(state)
+
+
+def save_denoiser(
+    name: str, state: dict[str, Tensor], images: int, seconds: float, tuning: FineTuning | None = None
+) -> None:
     recipe = RECIPES[name]
+    record: dict[str, Any] = {"images": images, "seconds": round(seconds)}
+    path = Path(f"models/starter_{name.lower().replace('-', '_')}.safetensors")
+    if tuning:
+        path = tuning.out
+        record["interval"] = [tuning.interval.low, tuning.interval.high]
+        if tuning.start:
+            record["from"] = tuning.start.name
     metadata = {
         "tstitch.dit": json.dumps(recipe.config.to_dict()),
         "tstitch.prediction": "flow_from_noise" if recipe.prediction == "shortcut" else recipe.prediction,
         "tstitch.time_scale": str(TIME_SCALE if recipe.prediction == "flow" else 1.0),
         "tstitch.classes": json.dumps(CLASS_NAMES),
-        "tstitch.training": json.dumps({"images": images, "seconds": round(seconds)}),
+        "tstitch.training": json.dumps(record),
     }
     half = {key: value.half().contiguous() for key, value in state.items()}
-    save_file(half, f"models/starter_{name.lower().replace('-', '_')}.safetensors", metadata)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(half, path, metadata)
