@@ -1,0 +1,325 @@
+/**
+ * Which model owns which step, exactly as tstitch/schedule.py: the same texts, the same arithmetic, the same sentences.
+ * Both are tested on tests/data/schedules.json. Stages count from 0 here and from 1 in the texts.
+ */
+
+export const MAX_STAGES = 8;
+export const UNITS = ["steps", "step", "timestep", "sigma"];
+
+/** A noise level this close (relative) to a boundary is the boundary. */
+const LEVEL_TOLERANCE = 1e-5;
+
+const NUMBER = /^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$/;
+/** What Python takes for white space. */
+const SPACE = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
+const SEPARATORS = new RegExp(`[${SPACE},;]+`);
+const OUTER_SPACE = new RegExp(`^[${SPACE}]+|[${SPACE}]+$`, "g");
+
+/** A text that cannot be followed; the message is the sentence for the user. */
+export class ScheduleError extends Error {}
+
+/**
+ * The noise levels of one run, and its place in the full schedule.
+ * @typedef {object} Run
+ * @property {number} steps
+ * @property {number[] | null} sigmas levels between the steps, one more than there are steps; null where not known
+ * @property {number[] | null} timesteps the same levels as t in [0, 1], 1 = pure noise
+ * @property {number} firstStep of the full schedule
+ * @property {number | null} totalSteps of the full schedule; null where only a part of an unknown one is seen
+ * @property {((fraction: number) => number) | null} sigmaOfFraction the host's percent_to_sigma
+ */
+
+/**
+ * Consecutive steps start <= j < stop of one stage.
+ * @typedef {{stage: number, start: number, stop: number}} Interval
+ */
+
+/**
+ * A schedule as a person writes it; `pattern` replaces `splits` where it is not empty.
+ * @typedef {object} Spec
+ * @property {number} stages
+ * @property {number[]} splits
+ * @property {string} unit
+ * @property {{stage: number, steps: number}[]} pattern
+ */
+
+/**
+ * @param {number} steps
+ * @param {Partial<Run>} [more]
+ * @returns {Run} a whole run whose noise levels are not known, unless `more` says otherwise
+ */
+export function runOf(steps, more = {}) {
+  return { steps, sigmas: null, timesteps: null, firstStep: 0, totalSteps: steps, sigmaOfFraction: null, ...more };
+}
+
+/** @param {string} text */
+export function strip(text) {
+  return text.replace(OUTER_SPACE, "");
+}
+
+/**
+ * @param {string} splits
+ * @param {string} unit
+ * @param {string} pattern
+ * @param {number} stages
+ * @returns {Spec}
+ * @throws {ScheduleError}
+ */
+export function parseSpec(splits, unit, pattern, stages) {
+  if (strip(pattern)) return { stages, splits: [], unit, pattern: parsePattern(pattern, stages) };
+  return { stages, splits: parseSplits(splits, unit, stages), unit, pattern: [] };
+}
+
+/**
+ * Numbers separated by commas or spaces, one fewer than there are models.
+ * @param {string} text
+ * @param {string} unit
+ * @param {number} stages
+ * @throws {ScheduleError}
+ */
+export function parseSplits(text, unit, stages) {
+  const splits = readSplits(text);
+  if (splits.length !== stages - 1) {
+    const needed = `${stages - 1} split${stages === 2 ? "" : "s"}`;
+    throw new ScheduleError(
+      `${stages} models need ${needed}, got ${splits.length}: edit splits, or connect as many models.`,
+    );
+  }
+  checkSplits(splits, unit);
+  return splits;
+}
+
+/**
+ * @param {string} text
+ * @throws {ScheduleError}
+ */
+export function readSplits(text) {
+  const words = text.split(SEPARATORS).filter((word) => word);
+  if (!words.every((word) => NUMBER.test(word))) {
+    throw new ScheduleError(`splits must be numbers such as "0.4" or "0.3, 0.6", got "${strip(text)}".`);
+  }
+  return words.map(Number);
+}
+
+/**
+ * @param {number[]} splits
+ * @param {string} unit
+ * @param {string} [name]
+ * @throws {ScheduleError} unless `splits` are in range and in run order for `unit`
+ */
+export function checkSplits(splits, unit, name = "splits") {
+  if (!UNITS.includes(unit)) throw new ScheduleError(`unit must be one of ${UNITS.join(", ")}, got ${unit}.`);
+  for (const split of splits) checkSplit(split, unit, name);
+  for (const [index, later] of splits.entries()) {
+    const earlier = splits[index - 1];
+    if ((unit === "steps" || unit === "step") && later < earlier) {
+      throw new ScheduleError(`${name} must rise: ${general(earlier)} comes before ${general(later)}.`);
+    }
+    if ((unit === "timestep" || unit === "sigma") && later > earlier) {
+      throw new ScheduleError(
+        `${name} in unit ${unit} must fall, as the noise does: ${general(earlier)} comes before ${general(later)}.`,
+      );
+    }
+  }
+}
+
+/**
+ * @param {number} split
+ * @param {string} unit
+ * @param {string} name
+ */
+function checkSplit(split, unit, name) {
+  if (!Number.isFinite(split) || split < 0) {
+    throw new ScheduleError(`${name} must be zero or above, got ${general(split)}.`);
+  }
+  if ((unit === "steps" || unit === "timestep") && split > 1) {
+    const what = unit === "steps" ? "a fraction of the steps" : "a noise level t";
+    throw new ScheduleError(
+      `${name} in unit ${unit} is ${what} from 0 to 1, got ${general(split)}: lower it, or set unit to` +
+        ` ${unit === "steps" ? "step" : "sigma"}.`,
+    );
+  }
+  if (unit === "step" && !Number.isInteger(split)) {
+    throw new ScheduleError(`${name} in unit step must be whole numbers, got ${general(split)}.`);
+  }
+}
+
+/**
+ * Run-length form such as "1x8 2x12": model number, x, steps.
+ * @param {string} text
+ * @param {number} stages
+ * @throws {ScheduleError}
+ */
+export function parsePattern(text, stages) {
+  return text
+    .replace(/^[ \t\r\n,;]+|[ \t\r\n,;]+$/g, "")
+    .split(SEPARATORS)
+    .map((word) => {
+      const match = /^([0-9]{1,9})(?:[xX*]([0-9]{1,9}))?$/.exec(word);
+      if (!match) throw new ScheduleError(`pattern must look like "1x8 2x12" (model x steps), but has "${word}".`);
+      const [model, steps] = [Number(match[1]), Number(match[2] ?? 1)];
+      if (model < 1 || model > stages) {
+        throw new ScheduleError(`pattern names model ${model}, but only models 1 to ${stages} are connected.`);
+      }
+      if (steps === 0) throw new ScheduleError(`pattern has "${word}", but an interval needs at least one step.`);
+      return { stage: model - 1, steps };
+    });
+}
+
+/**
+ * The stage of each step of `run`.
+ * @param {Spec} spec
+ * @param {Run} run
+ * @returns {number[]}
+ * @throws {ScheduleError} where the schedule does not fit the run
+ */
+export function resolve(spec, run) {
+  if (spec.pattern.length) return ownersOfPattern(spec.pattern, run);
+  if (countsLevels(spec.unit, run)) return ownersOfLevels(...levelsAndSplits(spec, run));
+  if (!isMonotone(run)) {
+    throw new ScheduleError(
+      "The sigmas of this run both rise and fall, so its steps cannot be told apart by noise level:" +
+        " set unit to timestep or sigma.",
+    );
+  }
+  const bounds = stepBounds(spec, run);
+  return Array.from({ length: run.steps }, (_, step) => bounds.filter((bound) => step >= bound).length);
+}
+
+/**
+ * Whether splits in `unit` are noise levels in this run, not step numbers.
+ * @param {string} unit
+ * @param {Run} run
+ */
+export function countsLevels(unit, run) {
+  return unit === "sigma" || unit === "timestep" || (unit === "steps" && run.totalSteps === null);
+}
+
+/**
+ * The levels of the run that splits in this unit are compared with, and the splits in the same measure.
+ * @param {Spec} spec
+ * @param {Run} run
+ * @returns {[number[], number[]]}
+ */
+export function levelsAndSplits({ splits, unit }, run) {
+  const levels = unit === "timestep" ? run.timesteps : run.sigmas;
+  const { sigmaOfFraction } = run;
+  if (!levels || (unit === "steps" && !sigmaOfFraction)) {
+    throw new ScheduleError("The noise levels of this run are not known before its first run: run it once.");
+  }
+  if (unit !== "steps" || !sigmaOfFraction) return [levels, splits];
+  return [levels, splits.map((split) => (split < 1 ? sigmaOfFraction(split) : -Infinity))];
+}
+
+/**
+ * A step belongs to the stage of the level it starts from; on the split itself, to the later stage.
+ * @param {number[]} levels
+ * @param {number[]} splits
+ */
+function ownersOfLevels(levels, splits) {
+  return levels.slice(0, -1).map((start) => splits.filter((split) => isReached(start, split)).length);
+}
+
+/**
+ * Whether the noise has fallen to `split` at a step that starts from `start`.
+ * @param {number} start
+ * @param {number} split
+ */
+export function isReached(start, split) {
+  return start <= split * (1 + LEVEL_TOLERANCE);
+}
+
+/**
+ * The step at which each later stage takes over, counted from the start of the run; may lie outside it.
+ * @param {Spec} spec
+ * @param {Run} run
+ */
+function stepBounds({ splits, unit }, run) {
+  const total = run.totalSteps ?? run.steps;
+  if (unit === "steps") return splits.map((split) => roundHalfUp(split * total) - run.firstStep);
+  const beyond = splits.find((split) => split > total);
+  if (beyond !== undefined) {
+    throw new ScheduleError(
+      `The split at step ${general(beyond)} lies beyond the ${total} steps of this run: lower it, or use unit` +
+        " steps, which counts in fractions.",
+    );
+  }
+  const first = run.totalSteps === null ? 0 : run.firstStep;
+  return splits.map((split) => split - first);
+}
+
+/**
+ * @param {Spec["pattern"]} pattern
+ * @param {Run} run
+ */
+function ownersOfPattern(pattern, run) {
+  const total = pattern.reduce((sum, { steps }) => sum + steps, 0);
+  if (total !== run.steps) {
+    throw new ScheduleError(
+      `The pattern adds up to ${total} steps, but this run has ${run.steps}: change the counts, or the` +
+        " steps of the sampler.",
+    );
+  }
+  if (!isMonotone(run)) {
+    throw new ScheduleError(
+      "The sigmas of this run both rise and fall, so a pattern of steps cannot be followed: clear the" +
+        " pattern and set unit to timestep or sigma.",
+    );
+  }
+  return pattern.flatMap(({ stage, steps }) => Array(steps).fill(stage));
+}
+
+/** @param {Run} run */
+function isMonotone({ sigmas }) {
+  if (!sigmas) return true;
+  const falls = sigmas.every((sigma, index) => index === 0 || sigmas[index - 1] >= sigma);
+  return falls || sigmas.every((sigma, index) => index === 0 || sigmas[index - 1] <= sigma);
+}
+
+/**
+ * @param {number[]} owners
+ * @returns {Interval[]}
+ */
+export function intervalsOf(owners) {
+  /** @type {Interval[]} */
+  const found = [];
+  for (const [step, stage] of owners.entries()) {
+    const last = found.at(-1);
+    if (last?.stage === stage) last.stop = step + 1;
+    else found.push({ stage, start: step, stop: step + 1 });
+  }
+  return found;
+}
+
+/**
+ * Run-length text, as `parsePattern` reads it.
+ * @param {number[]} owners
+ */
+export function patternOf(owners) {
+  return intervalsOf(owners)
+    .map(({ stage, start, stop }) => `${stage + 1}x${stop - start}`)
+    .join(" ");
+}
+
+/**
+ * The paper's first round(r T) steps, .5 rounded up. 0.29 * 50 counts as 14.5.
+ * @param {number} value
+ */
+export function roundHalfUp(value) {
+  return Math.floor(Number(value.toFixed(9)) + 0.5);
+}
+
+/**
+ * Six significant digits, as Python's format code g writes them in the sentences.
+ * @param {number} value
+ */
+export function general(value) {
+  if (!Number.isFinite(value)) return String(value).replace("Infinity", "inf").replace("NaN", "nan");
+  const [digits, power] = value.toExponential(5).split("e");
+  const exponent = Number(power);
+  if (value !== 0 && (exponent < -4 || exponent > 5)) {
+    const mantissa = digits.replace(/\.?0+$/, "");
+    return `${mantissa}e${exponent < 0 ? "-" : "+"}${String(Math.abs(exponent)).padStart(2, "0")}`;
+  }
+  return String(Number(value.toPrecision(6)));
+}
