@@ -7,6 +7,7 @@ import logging
 from comfy_api.latest import ComfyExtension, io
 
 from . import calibration, guiders, loaders, samplers, schedule, training
+from .routes import register_routes
 
 logger = logging.getLogger("tstitch")
 
@@ -22,5 +23,6 @@ NODES = [
 
 class TStitchExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        register_routes()
         logger.info("T-Stitch: %d nodes", len(NODES))
         return NODES

@@ -1,0 +1,45 @@
+"""What the page asks the server for, beside the host's own routes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from aiohttp import web
+
+from ..tstitch.errors import StitchError
+from ..tstitch.noise_preview import PlannedRun, preview_levels
+
+
+def register_routes() -> None:
+    """Add the routes where a server runs; scripts and tests load the nodes without the host's `server` module."""
+    prompt_server = getattr(sys.modules.get("server"), "PromptServer", None)
+    instance = getattr(prompt_server, "instance", None)
+    if instance is not None:
+        instance.routes.get("/tstitch/levels")(levels)
+
+
+async def levels(request: web.Request) -> web.Response:
+    """Noise levels of a run that has not been made yet; 400 with a sentence for arguments that do not fit."""
+    try:
+        return web.json_response(preview_levels(planned_run(request.query)))
+    except StitchError as error:
+        return web.json_response({"error": str(error)}, status=400)
+
+
+def planned_run(query: Mapping[str, str]) -> PlannedRun:
+    """Read the fields of a PlannedRun from the texts of a query. Raises StitchError."""
+    readers: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": "true".__eq__, "str": str}
+    values: dict[str, Any] = {}
+    for field in fields(PlannedRun):
+        if field.name in query:
+            try:
+                values[field.name] = readers[str(field.type)](query[field.name])
+            except (ValueError, OverflowError):
+                raise StitchError(f"{field.name} must be a number, got {query[field.name]!r}.") from None
+    missing = [name for name in ("steps", "scheduler") if name not in values]
+    if missing:
+        raise StitchError(f"{' and '.join(missing)} must be given.")
+    return PlannedRun(**values)
