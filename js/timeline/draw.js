@@ -1,0 +1,255 @@
+/** The timeline's elements: built once, and made to show a view. No state of its own, no events. */
+
+import { chipColumns, fitText, percent, secondsText, tickStride } from "./layout.js";
+import { colourOf, textColourOn } from "./palette.js";
+
+/**
+ * What of a run is shown while it goes on, and after it.
+ * @typedef {object} LiveState
+ * @property {number} step steps that are done
+ * @property {number} steps
+ * @property {number} stage the one at work
+ * @property {number[]} secondsPerStage
+ * @property {number[]} stepsPerStage
+ * @property {string[]} names
+ * @property {number | null} restSeconds
+ * @property {boolean} finished
+ * @property {number | null} savedSeconds against the finishing model alone
+ * @property {number[]} [sigmas] the levels of the run, one more than there are steps
+ * @property {number[]} [timesteps]
+ */
+
+/**
+ * @typedef {object} View
+ * @property {string | null} error a sentence in place of the bar
+ * @property {string} status
+ * @property {number} width of the bar
+ * @property {number} steps
+ * @property {import("./schedule.js").Interval[]} intervals
+ * @property {string[]} names of the stages
+ * @property {number[]} counts steps of each stage
+ * @property {{step: number, text: string}[]} marks of the ruler
+ * @property {{boundary: number, label: string, text: string}[]} handles
+ * @property {number | null} dragged handle
+ * @property {boolean} leaving whether letting go removes the dragged handle
+ * @property {number | null} hover step under the pointer
+ * @property {boolean} canPaint
+ * @property {number | null} brush stage that a drag paints
+ * @property {boolean} hasPattern
+ * @property {LiveState | null} live
+ */
+
+const USE =
+  "Drag a handle to move a split; Shift for fine steps. Double click adds a split where a model waits for one;" +
+  " drag a handle out to remove it.";
+const PAINT_USE = " Hold Alt, or choose a model below, and drag to paint steps: that writes the pattern.";
+
+/**
+ * @param {string} tag
+ * @param {string} name
+ * @param {Partial<Record<string, string>>} [attributes]
+ * @returns {HTMLElement}
+ */
+function element(tag, name, attributes = {}) {
+  const made = document.createElement(tag);
+  made.className = `tstitch-${name}`;
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
+  return made;
+}
+
+/**
+ * @param {HTMLElement} made
+ * @param {number} stage
+ */
+function paintStage(made, stage) {
+  made.style.setProperty("--tstitch-stage", colourOf(stage));
+  made.style.setProperty("--tstitch-on-stage", textColourOn(colourOf(stage)));
+}
+
+/**
+ * @param {HTMLElement} made
+ * @param {number} start
+ * @param {number} stop
+ * @param {number} steps
+ */
+function place(made, start, stop, steps) {
+  made.style.left = percent(start, steps);
+  made.style.width = percent(stop - start, steps);
+}
+
+export class Drawing {
+  constructor() {
+    this.root = element("div", "timeline");
+    this.status = element("div", "status");
+    this.bar = element("div", "bar", { role: "group", "aria-label": "Which model runs which steps" });
+    this.segments = element("div", "segments");
+    this.ticks = element("div", "ticks");
+    this.ahead = element("div", "ahead");
+    this.now = element("div", "now");
+    this.hover = element("div", "hover");
+    this.message = element("div", "message", { role: "alert" });
+    this.ruler = element("div", "ruler", { "aria-hidden": "true" });
+    this.chips = element("div", "chips");
+    /** @type {HTMLElement[]} */
+    this.handles = [];
+    this.bar.append(this.segments, this.ahead, this.ticks, this.now, this.hover, this.message);
+    this.root.append(this.status, this.bar, this.ruler, this.chips);
+  }
+
+  /** @param {View} view */
+  show(view) {
+    const failed = view.error !== null;
+    this.message.textContent = view.error ?? "";
+    this.message.hidden = !failed;
+    this.message.style.display = failed ? "" : "none";
+    this.ruler.style.visibility = failed ? "hidden" : "";
+    this.bar.title = failed ? "" : USE + (view.canPaint ? PAINT_USE : "");
+    this.bar.toggleAttribute("data-brush", view.brush !== null);
+    this.segments.replaceChildren(...(failed ? [] : view.intervals.map((interval) => segment(interval, view))));
+    const stride = tickStride(view.steps, view.width);
+    this.ticks.style.setProperty("--tstitch-tick", percent(stride, view.steps));
+    this.ticks.style.display = failed || stride >= view.steps ? "none" : "";
+    this.ruler.replaceChildren(...view.marks.map((mark) => ruleMark(mark, view.steps)));
+    this.showHandles(view);
+    this.showHover(view);
+    this.showProgress(view);
+    this.showStatus(view);
+    this.showChips(view);
+  }
+
+  /** @param {View} view */
+  showHandles({ handles, dragged, leaving, steps }) {
+    while (this.handles.length > handles.length) this.handles.pop()?.remove();
+    while (this.handles.length < handles.length) {
+      const handle = element("div", "handle", {
+        role: "slider",
+        tabindex: "0",
+        "aria-orientation": "horizontal",
+        "aria-valuemin": "0",
+        "data-index": String(this.handles.length),
+      });
+      this.handles.push(handle);
+      this.bar.append(handle);
+    }
+    for (const [index, { boundary, label, text }] of handles.entries()) {
+      const handle = this.handles[index];
+      handle.style.left = percent(boundary, steps);
+      handle.setAttribute("aria-label", label);
+      handle.setAttribute("aria-valuemax", String(steps));
+      handle.setAttribute("aria-valuenow", String(boundary));
+      handle.setAttribute("aria-valuetext", text);
+      handle.toggleAttribute("data-dragged", index === dragged);
+      handle.toggleAttribute("data-leaving", index === dragged && leaving);
+    }
+  }
+
+  /** @param {View} view */
+  showHover({ hover, steps, error }) {
+    this.hover.style.display = hover === null || error !== null ? "none" : "";
+    if (hover !== null) place(this.hover, hover, hover + 1, steps);
+  }
+
+  /** @param {View} view */
+  showProgress({ live, error }) {
+    const running = live !== null && !live.finished && error === null && live.steps > 0;
+    this.now.style.display = this.ahead.style.display = running ? "" : "none";
+    if (!running) return;
+    const step = Math.min(live.step, live.steps - 1);
+    place(this.now, step, step + 1, live.steps);
+    this.ahead.style.left = percent(step + 1, live.steps);
+  }
+
+  /** @param {View} view */
+  showStatus({ status, live, hasPattern, canPaint }) {
+    const left = element("span", "left");
+    left.textContent = left.title = status;
+    const right = element("span", live?.finished ? "good" : "right");
+    right.textContent = live ? liveText(live) : "";
+    this.status.replaceChildren(left, right);
+    if (!live && hasPattern && canPaint) {
+      const clear = element("button", "clear", { type: "button", title: "Clear the pattern: the splits count again." });
+      clear.textContent = "clear pattern";
+      right.append(clear);
+    }
+  }
+
+  /** @param {View} view */
+  showChips(view) {
+    const { names, width, live } = view;
+    this.chips.style.setProperty("--tstitch-columns", String(chipColumns(names.length, width)));
+    const focused = this.chips.contains(document.activeElement) ? document.activeElement : null;
+    const index = focused ? [...this.chips.children].indexOf(focused) : -1;
+    this.chips.replaceChildren(...names.map((name, stage) => chip(name, stage, view, live)));
+    if (index >= 0) /** @type {HTMLElement | undefined} */ (this.chips.children[index])?.focus();
+  }
+}
+
+/**
+ * @param {import("./schedule.js").Interval} interval
+ * @param {View} view
+ */
+function segment({ stage, start, stop }, { names, steps, width }) {
+  const made = element("div", "segment");
+  place(made, start, stop, steps);
+  paintStage(made, stage);
+  made.textContent = fitText(names[stage] ?? "", String(stage + 1), ((stop - start) / steps) * width);
+  return made;
+}
+
+/**
+ * @param {{step: number, text: string}} mark
+ * @param {number} steps
+ */
+function ruleMark({ step, text }, steps) {
+  const made = element("span", "mark");
+  made.style.left = percent(step, steps);
+  made.textContent = text;
+  return made;
+}
+
+/**
+ * @param {string} name
+ * @param {number} stage
+ * @param {View} view
+ * @param {LiveState | null} live
+ */
+function chip(name, stage, { canPaint, brush, counts }, live) {
+  const made = element(canPaint ? "button" : "div", "chip", { "data-stage": String(stage) });
+  paintStage(made, stage);
+  if (canPaint) {
+    made.setAttribute("type", "button");
+    made.setAttribute("aria-pressed", String(brush === stage));
+  }
+  made.title = canPaint ? `${name}: choose it, then drag over the bar to give it steps.` : name;
+  made.toggleAttribute("data-now", live !== null && !live.finished && live.stage === stage);
+  const [number, label, figures] = [0, 1, 2].map(() => document.createElement("span"));
+  number.textContent = String(stage + 1);
+  label.textContent = name;
+  figures.textContent = chipText(counts[stage] ?? 0, stage, live);
+  made.append(number, label, figures);
+  return made;
+}
+
+/**
+ * @param {number} steps
+ * @param {number} stage
+ * @param {LiveState | null} live
+ */
+function chipText(steps, stage, live) {
+  if (!live) return `${steps} ${steps === 1 ? "step" : "steps"}`;
+  const [seconds, done] = [live.secondsPerStage[stage] ?? 0, live.stepsPerStage[stage] ?? 0];
+  return done || seconds ? `${done} × ${secondsText(seconds / Math.max(done, 1))} = ${secondsText(seconds)}` : "0 s";
+}
+
+/** @param {LiveState} live */
+function liveText(live) {
+  const total = live.secondsPerStage.reduce((sum, seconds) => sum + seconds, 0);
+  if (!live.finished) {
+    const rest = live.restSeconds === null ? "" : ` · ${secondsText(live.restSeconds)} left`;
+    return `step ${Math.min(live.step + 1, live.steps)} of ${live.steps}${rest}`;
+  }
+  if (live.savedSeconds === null) return secondsText(total);
+  const saved = live.savedSeconds;
+  if (saved < 0) return `${secondsText(total)} · ${secondsText(-saved)} slower`;
+  return `${secondsText(total)} · saved ${secondsText(saved)} (${Math.round((100 * saved) / Math.max(total + saved, 1e-9))} %)`;
+}

@@ -1,0 +1,304 @@
+/** What the graph around a node says: its models' names, and the run of the sampler that uses it. Reads, never writes. */
+
+/**
+ * Only what is read here of the page's own classes, which differ between its versions.
+ * @typedef {any} GraphNode
+ * @typedef {any} Graph
+ * @typedef {{node: GraphNode, slot: number}} Origin
+ */
+
+/**
+ * What a sampler or scheduler node is set to, by the names of the server's PlannedRun.
+ * @typedef {object} Plan
+ * @property {number} steps
+ * @property {string | null} scheduler null where the node has none of the host's
+ * @property {string} sampler_name
+ * @property {number} denoise
+ * @property {number} start
+ * @property {number | null} end
+ * @property {boolean} leftover_noise
+ */
+
+const BYPASSED = 4;
+const SUBGRAPH_INPUT = -10;
+const SUBGRAPH_OUTPUT = -20;
+const LONGEST_WALK = 64;
+const MODEL_TYPES = ["MODEL", "GUIDER"];
+const FILE_WIDGET = /^(ckpt|unet|dit|model|diffusion_model|gguf|checkpoint)(_name)?$/;
+
+/**
+ * @param {Graph} graph
+ * @param {number | null | undefined} id
+ */
+function linkOf(graph, id) {
+  if (id === null || id === undefined || !graph) return null;
+  return graph.getLink?.(id) ?? graph.links?.[id] ?? null;
+}
+
+/**
+ * The subgraph nodes that stand for `graph` in the graphs around it.
+ * @param {Graph} graph
+ * @returns {GraphNode[]}
+ */
+function parentsOf(graph) {
+  const root = graph?.rootGraph;
+  if (!root || root === graph) return [];
+  const graphs = [root, ...(root.subgraphs?.values() ?? [])];
+  return graphs.flatMap((each) => (each.nodes ?? []).filter((/** @type {GraphNode} */ node) => node.subgraph === graph));
+}
+
+/**
+ * The node and output that a link comes from, through subgraphs in both directions.
+ * @param {Graph} graph
+ * @param {number | null | undefined} linkId
+ * @param {number} [depth]
+ * @returns {Origin | null}
+ */
+function originOf(graph, linkId, depth = 0) {
+  const link = linkOf(graph, linkId);
+  if (!link || depth > LONGEST_WALK) return null;
+  if (link.origin_id === SUBGRAPH_INPUT) {
+    const [parent] = parentsOf(graph);
+    return parent ? originOf(parent.graph, parent.inputs[link.origin_slot]?.link, depth + 1) : null;
+  }
+  const node = graph.getNodeById(link.origin_id);
+  if (!node) return null;
+  if (!node.subgraph) return { node, slot: link.origin_slot };
+  return originOf(node.subgraph, node.subgraph.outputs?.[link.origin_slot]?.linkIds?.[0], depth + 1);
+}
+
+/**
+ * @param {GraphNode} node
+ * @param {string} name
+ * @returns {Origin | null}
+ */
+function inputOrigin(node, name) {
+  const input = node.inputs?.find((/** @type {any} */ each) => each.name === name);
+  return input ? originOf(node.graph, input.link) : null;
+}
+
+/**
+ * Inputs of these types that are linked.
+ * @param {GraphNode} node
+ * @param {string[]} types
+ * @returns {any[]}
+ */
+function linkedInputs(node, types) {
+  const inputs = node.inputs ?? [];
+  return inputs.filter((/** @type {any} */ input) => {
+    return input.link !== null && input.link !== undefined && types.includes(String(input.type));
+  });
+}
+
+/**
+ * Nodes that read an output, with the input they read it by, through subgraphs in both directions.
+ * @param {Graph} graph
+ * @param {number[]} linkIds
+ * @param {number} [depth]
+ * @returns {{node: GraphNode, input: any}[]}
+ */
+function readersOf(graph, linkIds, depth = 0) {
+  if (depth > LONGEST_WALK) return [];
+  return [...(linkIds ?? [])].flatMap((id) => {
+    const link = linkOf(graph, id);
+    if (!link) return [];
+    if (link.target_id === SUBGRAPH_OUTPUT) {
+      return parentsOf(graph).flatMap((parent) => {
+        return readersOf(parent.graph, parent.outputs?.[link.target_slot]?.links, depth + 1);
+      });
+    }
+    const node = graph.getNodeById(link.target_id);
+    if (!node) return [];
+    if (!node.subgraph) return [{ node, input: node.inputs?.[link.target_slot] }];
+    return readersOf(node.subgraph, node.subgraph.inputs?.[link.target_slot]?.linkIds, depth + 1);
+  });
+}
+
+/**
+ * @param {GraphNode} node
+ * @param {string} name
+ * @returns {any} the widget, or undefined
+ */
+export function widgetOf(node, name) {
+  return node.widgets?.find((/** @type {any} */ widget) => widget.name === name);
+}
+
+/**
+ * Whether the value of a widget comes over a link.
+ * @param {GraphNode} node
+ * @param {string} name
+ */
+export function isLinked(node, name) {
+  return (node.inputs ?? []).some((/** @type {any} */ input) => {
+    return input.widget?.name === name && input.link !== null && input.link !== undefined;
+  });
+}
+
+/**
+ * The value of a widget, or of the primitive that is linked to it; undefined where it is only known in a run.
+ * @param {GraphNode} node
+ * @param {string} name
+ */
+export function valueOf(node, name) {
+  if (!isLinked(node, name)) return widgetOf(node, name)?.value;
+  const input = node.inputs.find((/** @type {any} */ each) => each.widget?.name === name);
+  let origin = originOf(node.graph, input.link);
+  for (let count = 0; origin && count < LONGEST_WALK; count++) {
+    const value = widgetOf(origin.node, "value");
+    if (value) return value.value;
+    if (!isReroute(origin.node)) return undefined;
+    origin = originOf(origin.node.graph, origin.node.inputs[0].link);
+  }
+  return undefined;
+}
+
+/** @param {GraphNode} node */
+function isReroute(node) {
+  return String(node.type).startsWith("Reroute") && node.inputs?.length === 1;
+}
+
+/**
+ * The input's names of a node's stages in run order: the numbered ones that are in use, and the finishing one.
+ * @param {GraphNode} node
+ * @param {{prefix: string, first: string, final: string}} kind
+ */
+export function stageInputs(node, { prefix, first, final }) {
+  const numbered = (node.inputs ?? [])
+    .filter((/** @type {any} */ input) => {
+      return input.name !== first && input.name.startsWith(prefix) && input.link !== null && input.link !== undefined;
+    })
+    .map((/** @type {any} */ input) => String(input.name))
+    .sort();
+  return [first, ...numbered, final];
+}
+
+/**
+ * What a person calls the model at an input: the title they gave a node on its way, or else the loader's file.
+ * @param {GraphNode} node
+ * @param {string} input
+ * @returns {string} the input's own name where nothing is connected
+ */
+export function modelName(node, input) {
+  let origin = inputOrigin(node, input);
+  let name = input;
+  for (let count = 0; origin && count < LONGEST_WALK; count++) {
+    const each = origin.node;
+    const passes = each.mode === BYPASSED || isReroute(each);
+    const sources = linkedInputs(each, isReroute(each) ? [...MODEL_TYPES, "*"] : MODEL_TYPES);
+    if (!passes) {
+      name = fileName(each) ?? String(each.title ?? each.type);
+      if (hasOwnTitle(each)) return String(each.title);
+      if (sources.length !== 1) return name;
+    }
+    origin = sources.length ? originOf(each.graph, sources[0].link) : null;
+  }
+  return name;
+}
+
+/** @param {GraphNode} node */
+function hasOwnTitle(node) {
+  const standard = [node.constructor?.title, node.constructor?.nodeData?.display_name, node.type];
+  return Boolean(node.title) && !standard.includes(node.title);
+}
+
+/** @param {GraphNode} node */
+function fileName(node) {
+  const widget = node.widgets?.find((/** @type {any} */ each) => {
+    return FILE_WIDGET.test(each.name) && typeof each.value === "string" && each.value;
+  });
+  if (!widget) return null;
+  return String(widget.value.split(/[\\/]/).at(-1)).replace(/\.(safetensors|sft|ckpt|pth?|bin|gguf)$/i, "");
+}
+
+/**
+ * The kind of noise schedule of the model at an input, as far as the nodes on its way tell.
+ * @param {GraphNode} node
+ * @param {string} input
+ * @returns {{sampling: string, shift: number, sure: boolean}}
+ */
+export function samplingOf(node, input) {
+  let origin = inputOrigin(node, input);
+  for (let count = 0; origin && count < LONGEST_WALK; count++) {
+    const each = origin.node;
+    if (each.mode !== BYPASSED) {
+      const known = knownSampling(each);
+      if (known) return { ...known, sure: true };
+    }
+    const [source] = linkedInputs(each, [...MODEL_TYPES, "*"]);
+    origin = source ? originOf(each.graph, source.link) : null;
+  }
+  return { sampling: "eps", shift: 1, sure: false };
+}
+
+/** @param {GraphNode} node */
+function knownSampling(node) {
+  const type = String(node.comfyClass ?? node.type);
+  if (type === "ModelSamplingSD3" || type === "ModelSamplingAuraFlow") {
+    const shift = Number(valueOf(node, "shift"));
+    return shift > 0 ? { sampling: "flow", shift } : null;
+  }
+  if (type === "TStitchLoadStarter" && valueOf(node, "model") !== "S-eps") return { sampling: "flow", shift: 1 };
+  return null;
+}
+
+/**
+ * The run that a node's output is used in.
+ * @param {GraphNode} node
+ * @returns {Plan | null} null where no sampler is found downstream
+ */
+export function downstreamPlan(node) {
+  const seen = new Set();
+  let outputs = [{ graph: node.graph, links: node.outputs?.[0]?.links }];
+  while (outputs.length && seen.size < LONGEST_WALK) {
+    const readers = outputs.flatMap(({ graph, links }) => readersOf(graph, links));
+    outputs = [];
+    for (const { node: reader } of readers) {
+      if (seen.has(reader)) continue;
+      seen.add(reader);
+      const plan = planOf(reader) ?? planOfSigmas(reader);
+      if (plan) return plan;
+      for (const output of reader.outputs ?? []) {
+        if ([...MODEL_TYPES, "*"].includes(String(output.type))) outputs.push({ graph: reader.graph, links: output.links });
+      }
+    }
+  }
+  return null;
+}
+
+/**
+ * @param {GraphNode} node
+ * @returns {Plan | null} null where the node's own widgets do not tell the steps of a run
+ */
+export function planOf(node) {
+  const steps = Number(valueOf(node, "steps"));
+  const samples = (node.outputs ?? []).some((/** @type {any} */ output) => ["LATENT", "SIGMAS"].includes(String(output.type)));
+  if (!samples || !Number.isInteger(steps) || steps < 1) return null;
+  const scheduler = valueOf(node, "scheduler");
+  const end = Number(valueOf(node, "end_at_step") ?? NaN);
+  return {
+    steps,
+    scheduler: typeof scheduler === "string" ? scheduler : null,
+    sampler_name: String(valueOf(node, "sampler_name") ?? "euler"),
+    denoise: Number(valueOf(node, "denoise") ?? 1),
+    start: Number(valueOf(node, "start_at_step") ?? 0),
+    end: Number.isFinite(end) ? end : null,
+    leftover_noise: valueOf(node, "return_with_leftover_noise") === "enable",
+  };
+}
+
+/**
+ * The plan of the scheduler node whose SIGMAS a sampler reads.
+ * @param {GraphNode} node
+ * @returns {Plan | null}
+ */
+function planOfSigmas(node) {
+  let [input] = linkedInputs(node, ["SIGMAS"]);
+  for (let count = 0; input && count < LONGEST_WALK; count++) {
+    const origin = originOf(node.graph, input.link);
+    if (!origin) return null;
+    if (!isReroute(origin.node)) return planOf(origin.node);
+    node = origin.node;
+    input = node.inputs[0];
+  }
+  return null;
+}

@@ -1,0 +1,646 @@
+/** The timeline as a widget of a node: reads the texts and the graph, lets a person edit, and writes the texts. */
+
+import { app } from "../../../scripts/app.js";
+import { api } from "../../../scripts/api.js";
+
+import { Drawing } from "./draw.js";
+import {
+  addBoundary,
+  boundariesOf,
+  canAdd,
+  moveBoundary,
+  nudge,
+  paint,
+  patternText,
+  removeBoundary,
+  splitsText,
+} from "./edit.js";
+import { downstreamPlan, isLinked, modelName, planOf, samplingOf, stageInputs, valueOf, widgetOf } from "./graph.js";
+import { LevelsCache, plannedRun } from "./levels.js";
+import { positionAt, rulerMarks, stepAt, totalHeight } from "./layout.js";
+import { ScheduleError, checkSplits, general, intervalsOf, parseSpec, readSplits, resolve, runOf } from "./schedule.js";
+
+/** @typedef {import("./draw.js").LiveState} LiveState */
+/** @typedef {import("./draw.js").View} View */
+/** @typedef {import("./graph.js").GraphNode} GraphNode */
+/** @typedef {import("./schedule.js").Run} Run */
+/** @typedef {import("./schedule.js").Spec} Spec */
+
+/**
+ * How a node writes its schedule.
+ * @typedef {object} Kind
+ * @property {string} splits name of the widget with the splits: a text, or one number
+ * @property {boolean} isNumber
+ * @property {boolean} samples whether the node itself is the sampler
+ * @property {string} final input of the finishing stage
+ * @property {(node: GraphNode) => string[]} stages inputs in run order
+ */
+
+const NAME = "tstitch_timeline";
+const TYPE = "TSTITCH_TIMELINE";
+const MARGIN = 8;
+const ASSUMED_STEPS = 20;
+/** Changes from outside (typing, undo, another node's widgets) show within this time. */
+const WATCH_MS = 150;
+/** A handle let go this far above or below the bar is removed, in the bar's own pixels. */
+const LEAVE_DISTANCE = 34;
+const PAGE_STEPS = 5;
+
+/** @type {Kind} */
+const SAMPLER = {
+  splits: "fraction",
+  isNumber: true,
+  samples: true,
+  final: "model",
+  stages: () => ["small_model", "model"],
+};
+
+/**
+ * @param {string} prefix
+ * @param {string} final
+ * @returns {Kind}
+ */
+function joining(prefix, final) {
+  const inputs = { prefix, first: `${prefix}1`, final };
+  return { splits: "splits", isNumber: false, samples: false, final, stages: (node) => stageInputs(node, inputs) };
+}
+
+/** @type {Record<string, Kind>} */
+const KINDS = {
+  TStitchKSampler: SAMPLER,
+  TStitchKSamplerAdvanced: SAMPLER,
+  TStitchModelSchedule: joining("model_", "final_model"),
+  TStitchGuiders: joining("guider_", "final_guider"),
+};
+
+const levels = new LevelsCache((route) => api.fetchApi(route));
+
+/** Timelines that are on screen. One timer watches the widgets and the graph for all of them. */
+const shown = new Set();
+/** @type {ReturnType<typeof setInterval> | null} */
+let watch = null;
+
+/**
+ * @param {Timeline} timeline
+ * @param {boolean} isShown
+ */
+function keepWatch(timeline, isShown) {
+  if (isShown) shown.add(timeline);
+  else shown.delete(timeline);
+  if (shown.size && watch === null) watch = setInterval(() => shown.forEach((each) => each.look()), WATCH_MS);
+  if (!shown.size && watch !== null) {
+    clearInterval(watch);
+    watch = null;
+  }
+}
+
+/**
+ * Everything the bar depends on, read afresh.
+ * @typedef {object} Reading
+ * @property {string[]} names
+ * @property {string} unit
+ * @property {string} pattern
+ * @property {string} splits
+ * @property {Run} run
+ * @property {string} note where the steps come from
+ * @property {boolean} sure whether the noise levels are those of the models that are connected
+ * @property {string} key of the run
+ * @property {boolean} locked whether a text comes over a link
+ */
+
+class Timeline {
+  /**
+   * @param {GraphNode} node
+   * @param {Kind} kind
+   */
+  constructor(node, kind) {
+    this.node = node;
+    this.kind = kind;
+    this.drawing = new Drawing();
+    this.width = 240;
+    /** @type {LiveState | null} */
+    this.live = null;
+    /** @type {{key: string, sigmas: number[], timesteps: number[]} | null} levels of the last run */
+    this.measured = null;
+    /** @type {number | null} */
+    this.hover = null;
+    /** @type {number | null} */
+    this.brush = null;
+    /** @type {Gesture | null} */
+    this.gesture = null;
+    this.last = "";
+    this.listen();
+    this.observer = new ResizeObserver(() => this.resized());
+    this.observer.observe(this.drawing.root);
+    this.draw();
+  }
+
+  get canPaint() {
+    return widgetOf(this.node, "pattern") !== undefined;
+  }
+
+  /** @returns {Reading} */
+  read() {
+    const { node, kind } = this;
+    const inputs = kind.stages(node);
+    const plan = kind.samples ? planOf(node) : downstreamPlan(node);
+    const sampling = samplingOf(node, kind.final);
+    const found = plan ? levels.get(plan, sampling) : null;
+    const key = JSON.stringify([plan, inputs]);
+    let run = plan ? plannedRun(plan, found, kind.samples) : runOf(ASSUMED_STEPS);
+    const measured = this.measured?.key === key && this.measured.sigmas.length === run.steps + 1 ? this.measured : null;
+    if (measured) run = { ...run, sigmas: measured.sigmas, timesteps: measured.timesteps };
+    const unknown = kind.samples ? "steps come over a link" : "connect a sampler";
+    return {
+      names: inputs.map((input) => modelName(node, input)),
+      unit: String(valueOf(node, "unit") ?? "steps"),
+      pattern: this.canPaint ? String(valueOf(node, "pattern") ?? "") : "",
+      splits: String(valueOf(node, kind.splits) ?? ""),
+      run,
+      note: plan ? `${run.steps} ${run.steps === 1 ? "step" : "steps"}` : `${run.steps} steps assumed: ${unknown}`,
+      sure: sampling.sure || measured !== null,
+      key,
+      locked: [kind.splits, "unit", "pattern"].some((name) => isLinked(node, name)),
+    };
+  }
+
+  /**
+   * @param {Reading} reading
+   * @returns {Spec}
+   */
+  parse({ names, unit, pattern, splits }) {
+    const stages = names.length;
+    if (!this.kind.isNumber) return parseSpec(splits, unit, pattern, stages);
+    checkSplits([Number(splits)], unit, this.kind.splits);
+    return { stages, splits: [Number(splits)], unit, pattern: [] };
+  }
+
+  /**
+   * As `parse`, but also where there are fewer splits than the models need, so that one can be added.
+   * @param {Reading} reading
+   * @returns {Spec | null}
+   */
+  parseLoosely(reading) {
+    try {
+      return this.parse(reading);
+    } catch {
+      // The sentence is on the bar already.
+    }
+    try {
+      if (reading.pattern.trim()) return null;
+      const splits = readSplits(reading.splits);
+      checkSplits(splits, reading.unit);
+      return { stages: reading.names.length, splits, unit: reading.unit, pattern: [] };
+    } catch {
+      return null;
+    }
+  }
+
+  /** Draw again if anything has changed. */
+  look() {
+    if (!this.drawing.root.isConnected) return keepWatch(this, false);
+    const reading = this.read();
+    const state = JSON.stringify([reading, reading.run.totalSteps, this.live, this.hover, this.brush, this.width]);
+    if (state !== this.last) this.draw(reading, state);
+  }
+
+  /**
+   * @param {Reading} [reading]
+   * @param {string} [state]
+   */
+  draw(reading = this.read(), state = "") {
+    this.last = state;
+    this.height = totalHeight(reading.names.length, this.width);
+    this.drawing.root.style.minHeight = `${this.height}px`;
+    this.drawing.show(this.view(reading));
+  }
+
+  /**
+   * @param {Reading} reading
+   * @returns {View}
+   */
+  view(reading) {
+    const { names, unit, run } = reading;
+    const view = {
+      error: null,
+      status: reading.note,
+      width: this.width,
+      steps: run.steps,
+      intervals: [],
+      names,
+      counts: [],
+      marks: [],
+      handles: [],
+      dragged: this.gesture?.index ?? null,
+      leaving: this.gesture?.leaving ?? false,
+      hover: this.hover !== null && this.hover < run.steps ? this.hover : null,
+      canPaint: this.canPaint,
+      brush: this.brush,
+      hasPattern: reading.pattern.trim() !== "",
+      live: this.live,
+    };
+    try {
+      const spec = this.parse(reading);
+      const owners = resolve(spec, run);
+      return {
+        ...view,
+        status: this.statusText(reading, spec, owners),
+        intervals: intervalsOf(owners),
+        counts: names.map((_, stage) => owners.filter((owner) => owner === stage).length),
+        marks: rulerMarks(unit, run, this.width),
+        handles: reading.locked ? [] : handlesOf(spec, run, owners, names),
+      };
+    } catch (error) {
+      if (!(error instanceof ScheduleError)) throw error;
+      return { ...view, error: error.message, counts: names.map(() => 0) };
+    }
+  }
+
+  /**
+   * @param {Reading} reading
+   * @param {Spec} spec
+   * @param {number[]} owners
+   */
+  statusText({ run, note, names, sure, unit, locked }, spec, owners) {
+    const index = this.gesture?.index ?? null;
+    if (index !== null && this.gesture?.leaving) return "let go to remove this split";
+    if (index !== null && !spec.pattern.length) {
+      const bounds = boundariesOf(spec, run);
+      return `${unit === "steps" ? "fraction" : unit} ${general(spec.splits[index])} · after step ${bounds?.[index]} of ${run.steps}`;
+    }
+    if (this.hover !== null && this.hover < run.steps) {
+      const about = sure ? "" : "≈ ";
+      const level = (/** @type {string} */ sign, /** @type {number[] | null} */ values) => {
+        return values ? ` · ${sign} ${about}${general(Number(values[this.hover ?? 0].toPrecision(4)))}` : "";
+      };
+      const step = `step ${this.hover + run.firstStep + 1}`;
+      return `${step}${level("t", run.timesteps)}${level("σ", run.sigmas)} · ${names[owners[this.hover]]}`;
+    }
+    if (locked) return `${note} · set over a link`;
+    if (this.brush !== null) return `drag over the bar to paint ${names[this.brush]}`;
+    return note;
+  }
+
+  /** @param {LiveState | null} state */
+  setLive(state) {
+    this.live = state;
+    if (state?.sigmas && state.timesteps) {
+      this.measured = { key: this.read().key, sigmas: state.sigmas, timesteps: state.timesteps };
+    }
+    if (this.drawing.root.isConnected) this.draw();
+  }
+
+  resized() {
+    const { root, bar } = this.drawing;
+    keepWatch(this, root.isConnected && bar.clientWidth > 0);
+    if (!bar.clientWidth || bar.clientWidth === this.width) return;
+    this.width = bar.clientWidth;
+    this.draw();
+    this.node.setDirtyCanvas?.(true, true);
+  }
+
+  listen() {
+    const { root, bar, status, chips } = this.drawing;
+    root.addEventListener("pointerdown", (event) => this.pressed(event));
+    root.addEventListener("wheel", (event) => forwardWheel(root, event), { passive: false });
+    root.addEventListener("keydown", (event) => this.key(event));
+    root.addEventListener("contextmenu", (event) => this.gesture && event.preventDefault());
+    bar.addEventListener("pointermove", (event) => this.moved(event));
+    bar.addEventListener("pointerleave", () => this.point(null));
+    bar.addEventListener("pointerup", () => this.finish(true));
+    bar.addEventListener("pointercancel", () => this.finish(false));
+    bar.addEventListener("lostpointercapture", () => this.finish(true));
+    bar.addEventListener("dblclick", (event) => this.doubled(event));
+    chips.addEventListener("click", (event) => this.choose(event));
+    status.addEventListener("click", (event) => this.clear(event));
+  }
+
+  /** @param {MouseEvent} event */
+  place(event) {
+    const box = this.drawing.bar.getBoundingClientRect();
+    const scale = box.height / this.drawing.bar.offsetHeight;
+    return {
+      x: event.clientX - box.left,
+      width: box.width,
+      away: Math.max(box.top - event.clientY, event.clientY - box.bottom, 0) / scale,
+    };
+  }
+
+  /** @param {PointerEvent} event */
+  pressed(event) {
+    if (event.button === 1) return forwardPress(this.drawing.root, event);
+    if (event.button !== 0) return;
+    event.stopPropagation(); // or the page would drag the node
+    const target = /** @type {HTMLElement} */ (event.target);
+    if (!this.drawing.bar.contains(target)) return;
+    const reading = this.read();
+    const spec = this.parseLoosely(reading);
+    if (!spec || reading.locked) return;
+    const index = target.dataset.index === undefined ? null : Number(target.dataset.index);
+    const brush = event.altKey && this.canPaint ? "next" : this.brush;
+    if (index === null && brush === null) return;
+    event.preventDefault(); // no text selection; focus is set below
+    this.drawing.bar.setPointerCapture(event.pointerId);
+    if (index !== null && !event.altKey) {
+      this.gesture = new Gesture(this, spec, index);
+      this.drawing.handles[index].focus({ preventScroll: true });
+    } else if (brush !== null) this.startPaint(event, reading, spec, brush);
+    this.moved(event);
+  }
+
+  /**
+   * @param {PointerEvent} event
+   * @param {Reading} reading
+   * @param {Spec} spec
+   * @param {number | "next"} brush
+   */
+  startPaint(event, { run }, spec, brush) {
+    try {
+      const owners = resolve(spec, run);
+      const { x, width } = this.place(event);
+      const step = stepAt(x, width, run.steps);
+      const stage = brush === "next" ? (owners[step] + 1) % spec.stages : brush;
+      this.gesture = new Gesture(this, spec, null, { owners, from: step, stage });
+    } catch (error) {
+      if (!(error instanceof ScheduleError)) throw error;
+    }
+  }
+
+  /** @param {PointerEvent} event */
+  moved(event) {
+    const { run, names } = this.read();
+    const { x, width, away } = this.place(event);
+    const step = stepAt(x, width, run.steps);
+    const { gesture } = this;
+    if (!gesture) return this.point(step);
+    if (gesture.paint) {
+      const { owners, from, stage } = gesture.paint;
+      this.write(paint(gesture.spec, owners, from, step, stage));
+    } else if (gesture.index !== null) {
+      const enough = gesture.spec.pattern.length > 0 || gesture.spec.splits.length > 0;
+      gesture.leaving = !this.kind.isNumber && enough && names.length > 1 && away > LEAVE_DISTANCE;
+      const position = positionAt(x, width, run.steps);
+      this.write(moveBoundary(gesture.spec, run, gesture.index, position, event.shiftKey));
+    }
+    this.draw();
+  }
+
+  /** @param {number | null} step */
+  point(step) {
+    if (this.gesture || step === this.hover) return;
+    this.hover = step;
+    this.draw();
+  }
+
+  /** @param {boolean} keep */
+  finish(keep) {
+    const { gesture } = this;
+    if (!gesture) return;
+    this.gesture = null;
+    if (!keep) this.write(gesture.spec);
+    else if (gesture.leaving && gesture.index !== null) {
+      this.write(removeBoundary(gesture.spec, this.read().run, gesture.index));
+    }
+    gesture.end();
+    this.hover = null;
+    this.draw();
+  }
+
+  /** @param {MouseEvent} event */
+  doubled(event) {
+    event.stopPropagation();
+    const reading = this.read();
+    const spec = this.parseLoosely(reading);
+    if (!spec || reading.locked || this.kind.isNumber || !canAdd(spec, reading.run)) return;
+    const { x, width } = this.place(event);
+    const boundary = Math.round(positionAt(x, width, reading.run.steps));
+    this.edit(() => this.write(addBoundary(spec, reading.run, boundary)));
+  }
+
+  /** @param {MouseEvent} event */
+  choose(event) {
+    const pressed = /** @type {HTMLElement} */ (event.target).closest("button");
+    if (!pressed) return;
+    const stage = Number(pressed.dataset.stage);
+    this.brush = this.brush === stage ? null : stage;
+    this.draw();
+  }
+
+  /** @param {MouseEvent} event */
+  clear(event) {
+    if (!(/** @type {HTMLElement} */ (event.target).closest("button"))) return;
+    this.brush = null;
+    this.edit(() => this.set("pattern", ""));
+  }
+
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    if (event.key === "Escape" && (this.gesture || this.brush !== null)) {
+      this.brush = null;
+      this.finish(false);
+      this.draw();
+    } else {
+      const index = /** @type {HTMLElement} */ (event.target).dataset.index;
+      if (index === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (!this.handleKey(event, Number(index))) return;
+    }
+    event.preventDefault();
+    event.stopPropagation(); // Delete would remove the node
+  }
+
+  /**
+   * @param {KeyboardEvent} event
+   * @param {number} index
+   * @returns {boolean} whether the key means something on a handle
+   */
+  handleKey({ key, shiftKey }, index) {
+    const reading = this.read();
+    const spec = this.parseLoosely(reading);
+    const bounds = spec && boundariesOf(spec, reading.run);
+    if (!spec || !bounds || this.gesture) return false;
+    const { steps } = reading.run;
+    /** @type {Record<string, number>} */
+    const moves = {
+      ArrowLeft: -1,
+      ArrowDown: -1,
+      ArrowRight: 1,
+      ArrowUp: 1,
+      PageDown: -PAGE_STEPS,
+      PageUp: PAGE_STEPS,
+      Home: -steps,
+      End: steps,
+    };
+    if (key in moves) {
+      const by = moves[key];
+      const fine = shiftKey && Math.abs(by) === 1;
+      const next = fine
+        ? nudge(spec, reading.run, index, by > 0 ? 1 : -1)
+        : moveBoundary(spec, reading.run, index, bounds[index] + by);
+      this.edit(() => this.write(next));
+      return true;
+    }
+    if ((key === "Delete" || key === "Backspace") && !this.kind.isNumber) {
+      this.edit(() => this.write(removeBoundary(spec, reading.run, index)));
+      return true;
+    }
+    return false;
+  }
+
+  /**
+   * One change that undo takes back at once.
+   * @param {() => void} change
+   */
+  edit(change) {
+    beginChange(this.node);
+    try {
+      change();
+    } finally {
+      endChange(this.node);
+    }
+    this.draw();
+  }
+
+  /** @param {Spec} spec */
+  write(spec) {
+    if (this.kind.isNumber) this.set(this.kind.splits, spec.splits[0]);
+    else if (spec.pattern.length) this.set("pattern", patternText(spec));
+    else {
+      this.set("pattern", "");
+      this.set(this.kind.splits, splitsText(spec));
+    }
+  }
+
+  /**
+   * @param {string} name
+   * @param {string | number} value
+   */
+  set(name, value) {
+    const widget = widgetOf(this.node, name);
+    if (!widget || widget.value === value) return;
+    widget.value = value;
+    widget.callback?.(value, app.canvas, this.node);
+    this.node.setDirtyCanvas?.(true, true);
+  }
+
+  destroy() {
+    this.finish(true);
+    this.observer.disconnect();
+    keepWatch(this, false);
+  }
+}
+
+/** A drag, from press to release: one entry in the page's undo history. */
+class Gesture {
+  /**
+   * @param {Timeline} timeline
+   * @param {Spec} spec before the drag
+   * @param {number | null} index of the handle
+   * @param {{owners: number[], from: number, stage: number} | null} [brush]
+   */
+  constructor(timeline, spec, index, brush = null) {
+    this.node = timeline.node;
+    this.spec = spec;
+    this.index = index;
+    this.paint = brush;
+    this.leaving = false;
+    beginChange(this.node);
+  }
+
+  end() {
+    endChange(this.node);
+  }
+}
+
+/** @param {GraphNode} node */
+function beginChange(node) {
+  app.canvas.emitBeforeChange?.();
+  node.graph?.beforeChange?.(node);
+}
+
+/** @param {GraphNode} node */
+function endChange(node) {
+  node.graph?.afterChange?.(node);
+  app.canvas.emitAfterChange?.();
+}
+
+/**
+ * The classic page lays the element over its canvas, so what the bar does not use must be handed down.
+ * @param {HTMLElement} root
+ */
+function isOverCanvas(root) {
+  return root.closest(".dom-widget") !== null;
+}
+
+/**
+ * @param {HTMLElement} root
+ * @param {WheelEvent} event
+ */
+function forwardWheel(root, event) {
+  if (isOverCanvas(root)) app.canvas.processMouseWheel(event);
+}
+
+/**
+ * @param {HTMLElement} root
+ * @param {PointerEvent} event
+ */
+function forwardPress(root, event) {
+  if (isOverCanvas(root)) app.canvas.processMouseDown(event);
+}
+
+/**
+ * @param {Spec} spec
+ * @param {Run} run
+ * @param {number[]} owners
+ * @param {string[]} names
+ * @returns {View["handles"]}
+ */
+function handlesOf(spec, run, owners, names) {
+  return (boundariesOf(spec, run) ?? []).map((boundary, index) => {
+    const [before, after] = spec.pattern.length
+      ? [owners[boundary - 1], owners[boundary]]
+      : [index, index + 1];
+    const value = spec.pattern.length ? "" : `${general(spec.splits[index])}, `;
+    return {
+      boundary,
+      label: `Split between ${names[before]} and ${names[after]}`,
+      text: `${value}after step ${boundary} of ${run.steps}`,
+    };
+  });
+}
+
+function loadStyle() {
+  const id = "TStitch.timeline.css";
+  if (document.getElementById(id)) return;
+  const link = document.createElement("link");
+  Object.assign(link, { id, rel: "stylesheet", href: new URL("./timeline.css", import.meta.url).href });
+  document.head.append(link);
+}
+
+/**
+ * Add the timeline to a new node that has a schedule; does nothing on others.
+ * @param {GraphNode} node
+ * @returns {any} the widget, which has `setLive(state: LiveState | null)`, or null
+ */
+export function addTimeline(node) {
+  const kind = KINDS[node.comfyClass];
+  if (!kind || !node.addDOMWidget || widgetOf(node, NAME)) return null;
+  loadStyle();
+  const timeline = new Timeline(node, kind);
+  const height = () => Number(timeline.height) + 2 * MARGIN;
+  const widget = node.addDOMWidget(NAME, TYPE, timeline.drawing.root, {
+    serialize: false,
+    hideOnZoom: false,
+    margin: MARGIN,
+    getMinHeight: height,
+    getMaxHeight: height,
+    getValue: () => "",
+  });
+  widget.serialize = false;
+  widget.setLive = (/** @type {LiveState | null} */ state) => timeline.setLive(state);
+  const { onRemoved } = node;
+  node.onRemoved = function (/** @type {any[]} */ ...args) {
+    timeline.destroy();
+    return onRemoved?.apply(this, args);
+  };
+  return widget;
+}
