@@ -53,7 +53,9 @@ const PAINT_USE = " Hold Alt, or choose a model below, and drag to paint steps: 
 function element(tag, name, attributes = {}) {
   const made = document.createElement(tag);
   made.className = `tstitch-${name}`;
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
+  for (const [key, value] of Object.entries(attributes)) {
+    made.setAttribute(key, String(value));
+  }
   return made;
 }
 
@@ -119,7 +121,9 @@ export class Drawing {
 
   /** @param {View} view */
   showHandles({ handles, dragged, leaving, steps }) {
-    while (this.handles.length > handles.length) this.handles.pop()?.remove();
+    while (this.handles.length > handles.length) {
+      this.handles.pop()?.remove();
+    }
     while (this.handles.length < handles.length) {
       const handle = element("div", "handle", {
         role: "slider",
@@ -146,14 +150,18 @@ export class Drawing {
   /** @param {View} view */
   showHover({ hover, steps, error }) {
     this.hover.style.display = hover === null || error !== null ? "none" : "";
-    if (hover !== null) place(this.hover, hover, hover + 1, steps);
+    if (hover !== null) {
+      place(this.hover, hover, hover + 1, steps);
+    }
   }
 
   /** @param {View} view */
   showProgress({ live, error }) {
     const running = live !== null && !live.finished && error === null && live.steps > 0;
     this.now.style.display = this.ahead.style.display = running ? "" : "none";
-    if (!running) return;
+    if (!running) {
+      return;
+    }
     const step = Math.min(live.step, live.steps - 1);
     place(this.now, step, step + 1, live.steps);
     this.ahead.style.left = percent(step + 1, live.steps);
@@ -180,7 +188,10 @@ export class Drawing {
     const focused = this.chips.contains(document.activeElement) ? document.activeElement : null;
     const index = focused ? [...this.chips.children].indexOf(focused) : -1;
     this.chips.replaceChildren(...names.map((name, stage) => chip(name, stage, view, live)));
-    if (index >= 0) /** @type {HTMLElement | undefined} */ (this.chips.children[index])?.focus();
+    const again = this.chips.children[index];
+    if (again instanceof HTMLElement) {
+      again.focus();
+    }
   }
 }
 
@@ -236,7 +247,9 @@ function chip(name, stage, { canPaint, brush, counts }, live) {
  * @param {LiveState | null} live
  */
 function chipText(steps, stage, live) {
-  if (!live) return `${steps} ${steps === 1 ? "step" : "steps"}`;
+  if (!live) {
+    return `${steps} ${steps === 1 ? "step" : "steps"}`;
+  }
   const [seconds, done] = [live.secondsPerStage[stage] ?? 0, live.stepsPerStage[stage] ?? 0];
   return done || seconds ? `${done} × ${secondsText(seconds / Math.max(done, 1))} = ${secondsText(seconds)}` : "0 s";
 }
@@ -248,8 +261,13 @@ function liveText(live) {
     const rest = live.restSeconds === null ? "" : ` · ${secondsText(live.restSeconds)} left`;
     return `step ${Math.min(live.step + 1, live.steps)} of ${live.steps}${rest}`;
   }
-  if (live.savedSeconds === null) return secondsText(total);
+  if (live.savedSeconds === null) {
+    return secondsText(total);
+  }
   const saved = live.savedSeconds;
-  if (saved < 0) return `${secondsText(total)} · ${secondsText(-saved)} slower`;
-  return `${secondsText(total)} · saved ${secondsText(saved)} (${Math.round((100 * saved) / Math.max(total + saved, 1e-9))} %)`;
+  if (saved < 0) {
+    return `${secondsText(total)} · ${secondsText(-saved)} slower`;
+  }
+  const percentage = Math.round((100 * saved) / Math.max(total + saved, 1e-9));
+  return `${secondsText(total)} · saved ${secondsText(saved)} (${percentage} %)`;
 }

@@ -22,14 +22,18 @@ const FINE_DECIMALS = 3;
 const FINE_DIGITS = 4;
 
 /**
- * Where the splits lie on the bar, or null where they have no place on it: the noise rises, or its levels are not known.
+ * Where the splits lie on the bar, or null where they have no place on it: noise that rises, or levels not known yet.
  * @param {Spec} spec
  * @param {Run} run
  * @returns {number[] | null}
  */
 export function boundariesOf(spec, run) {
-  if (spec.pattern.length) return intervalsOf(resolve(spec, run)).slice(1).map((interval) => interval.start);
-  if (!canSplit(spec.unit, run)) return null;
+  if (spec.pattern.length) {
+    return intervalsOf(resolve(spec, run)).slice(1).map((interval) => interval.start);
+  }
+  if (!canSplit(spec.unit, run)) {
+    return null;
+  }
   return spec.splits.map((split) => boundaryOf(split, spec.unit, run));
 }
 
@@ -38,9 +42,13 @@ export function boundariesOf(spec, run) {
  * @param {Run} run
  */
 export function canSplit(unit, run) {
-  if (!countsLevels(unit, run)) return true;
+  if (!countsLevels(unit, run)) {
+    return true;
+  }
   const levels = unit === "timestep" ? run.timesteps : run.sigmas;
-  if (!levels || (unit === "steps" && !run.sigmaOfFraction)) return false;
+  if (!levels || (unit === "steps" && !run.sigmaOfFraction)) {
+    return false;
+  }
   return levels.every((level, index) => index === 0 || levels[index - 1] >= level);
 }
 
@@ -67,9 +75,15 @@ function boundaryOf(split, unit, run) {
  * @returns {number}
  */
 export function splitAt(boundary, unit, run) {
-  if (unit === "step") return boundary + run.firstStep;
-  if (!countsLevels(unit, run)) return roundFraction(boundary + run.firstStep, Number(run.totalSteps));
-  if (unit === "steps") return fractionAtLevel(boundary, run);
+  if (unit === "step") {
+    return boundary + run.firstStep;
+  }
+  if (!countsLevels(unit, run)) {
+    return roundFraction(boundary + run.firstStep, Number(run.totalSteps));
+  }
+  if (unit === "steps") {
+    return fractionAtLevel(boundary, run);
+  }
   const levels = /** @type {number[]} */ (unit === "timestep" ? run.timesteps : run.sigmas);
   const low = boundary < run.steps ? levels[boundary] : 0;
   const high = boundary > 0 ? levels[boundary - 1] : unit === "timestep" ? 1 : Infinity;
@@ -83,7 +97,9 @@ export function splitAt(boundary, unit, run) {
 function roundFraction(step, total) {
   for (let decimals = 2; decimals <= DECIMALS; decimals++) {
     const fraction = Number((step / total).toFixed(decimals));
-    if (roundHalfUp(fraction * total) === step) return fraction;
+    if (roundHalfUp(fraction * total) === step) {
+      return fraction;
+    }
   }
   return step / total;
 }
@@ -94,17 +110,26 @@ function roundFraction(step, total) {
  * @param {Run} run
  */
 function fractionAtLevel(boundary, run) {
-  if (boundary === 0 && boundaryOf(0, "steps", run) === 0) return 0;
-  if (boundary === run.steps) return 1;
+  if (boundary === 0 && boundaryOf(0, "steps", run) === 0) {
+    return 0;
+  }
+  if (boundary === run.steps) {
+    return 1;
+  }
   for (let decimals = 2; decimals <= DECIMALS; decimals++) {
     const scale = 10 ** decimals;
     let [low, high] = [0, scale]; // the boundary moves to the right as the fraction grows
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (boundaryOf(middle / scale, "steps", run) < boundary) low = middle + 1;
-      else high = middle;
+      if (boundaryOf(middle / scale, "steps", run) < boundary) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
     }
-    if (boundaryOf(low / scale, "steps", run) === boundary) return low / scale;
+    if (boundaryOf(low / scale, "steps", run) === boundary) {
+      return low / scale;
+    }
   }
   return 1;
 }
@@ -118,7 +143,9 @@ function fractionAtLevel(boundary, run) {
 function roundest(low, high, fits) {
   for (let decimals = 0; decimals <= 2 * DECIMALS; decimals++) {
     const value = Number((Math.ceil(low * 10 ** decimals - 1e-9) / 10 ** decimals).toFixed(decimals));
-    if (value <= high && fits(value)) return value;
+    if (value <= high && fits(value)) {
+      return value;
+    }
   }
   return low;
 }
@@ -131,9 +158,13 @@ function roundest(low, high, fits) {
  */
 export function valueAt(position, unit, run) {
   const place = clamp(position, 0, run.steps);
-  if (unit === "step") return Math.round(place) + run.firstStep;
+  if (unit === "step") {
+    return Math.round(place) + run.firstStep;
+  }
   if (unit === "steps") {
-    if (run.totalSteps !== null) return Number(((place + run.firstStep) / run.totalSteps).toFixed(FINE_DECIMALS));
+    if (run.totalSteps !== null) {
+      return Number(((place + run.firstStep) / run.totalSteps).toFixed(FINE_DECIMALS));
+    }
     return splitAt(Math.round(place), unit, run);
   }
   const levels = /** @type {number[]} */ (unit === "timestep" ? run.timesteps : run.sigmas);
@@ -153,12 +184,16 @@ export function valueAt(position, unit, run) {
  */
 export function moveBoundary(spec, run, index, position, fine = false) {
   const bounds = boundariesOf(spec, run);
-  if (!bounds) return spec;
+  if (!bounds) {
+    return spec;
+  }
   const apart = spec.pattern.length ? 1 : 0;
   const low = index > 0 ? bounds[index - 1] + apart : apart;
   const high = index < bounds.length - 1 ? bounds[index + 1] - apart : run.steps - apart;
   const place = clamp(position, low, high);
-  if (spec.pattern.length) return movePattern(spec, run, bounds[index], Math.round(place));
+  if (spec.pattern.length) {
+    return movePattern(spec, run, bounds[index], Math.round(place));
+  }
   const value = fine ? valueAt(place, spec.unit, run) : splitAt(Math.round(place), spec.unit, run);
   return withSplit(spec, index, value);
 }
@@ -222,10 +257,14 @@ export function addBoundary(spec, run, boundary) {
   if (spec.pattern.length) {
     const owners = resolve(spec, run);
     const interval = intervalsOf(owners).find(({ start, stop }) => start < boundary && boundary < stop);
-    if (!interval) return spec;
+    if (!interval) {
+      return spec;
+    }
     return withOwners(spec, owners.fill((interval.stage + 1) % spec.stages, boundary, interval.stop));
   }
-  if (!canAdd(spec, run)) return spec;
+  if (!canAdd(spec, run)) {
+    return spec;
+  }
   const value = splitAt(boundary, spec.unit, run);
   const rises = spec.unit === "steps" || spec.unit === "step";
   return { ...spec, splits: [...spec.splits, value].sort((a, b) => (rises ? a - b : b - a)) };
@@ -248,7 +287,9 @@ export function canAdd(spec, run) {
  * @returns {Spec}
  */
 export function removeBoundary(spec, run, index) {
-  if (!spec.pattern.length) return { ...spec, splits: spec.splits.filter((_, at) => at !== index) };
+  if (!spec.pattern.length) {
+    return { ...spec, splits: spec.splits.filter((_, at) => at !== index) };
+  }
   const owners = resolve(spec, run);
   const intervals = intervalsOf(owners);
   const { start, stop } = intervals[index + 1];

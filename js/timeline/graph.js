@@ -1,4 +1,4 @@
-/** What the graph around a node says: its models' names, and the run of the sampler that uses it. Reads, never writes. */
+/** What the graph around a node says: its models' names, and the run that uses it. Reads, never writes. */
 
 /**
  * Only what is read here of the page's own classes, which differ between its versions.
@@ -24,6 +24,7 @@ const SUBGRAPH_INPUT = -10;
 const SUBGRAPH_OUTPUT = -20;
 const LONGEST_WALK = 64;
 const MODEL_TYPES = ["MODEL", "GUIDER"];
+const PASSED_TYPES = [...MODEL_TYPES, "*"];
 const FILE_WIDGET = /^(ckpt|unet|dit|model|diffusion_model|gguf|checkpoint)(_name)?$/;
 
 /**
@@ -31,7 +32,9 @@ const FILE_WIDGET = /^(ckpt|unet|dit|model|diffusion_model|gguf|checkpoint)(_nam
  * @param {number | null | undefined} id
  */
 function linkOf(graph, id) {
-  if (id === null || id === undefined || !graph) return null;
+  if (id === null || id === undefined || !graph) {
+    return null;
+  }
   return graph.getLink?.(id) ?? graph.links?.[id] ?? null;
 }
 
@@ -42,9 +45,12 @@ function linkOf(graph, id) {
  */
 function parentsOf(graph) {
   const root = graph?.rootGraph;
-  if (!root || root === graph) return [];
+  if (!root || root === graph) {
+    return [];
+  }
   const graphs = [root, ...(root.subgraphs?.values() ?? [])];
-  return graphs.flatMap((each) => (each.nodes ?? []).filter((/** @type {GraphNode} */ node) => node.subgraph === graph));
+  const nodes = graphs.flatMap((each) => each.nodes ?? []);
+  return nodes.filter((/** @type {GraphNode} */ node) => node.subgraph === graph);
 }
 
 /**
@@ -56,14 +62,20 @@ function parentsOf(graph) {
  */
 function originOf(graph, linkId, depth = 0) {
   const link = linkOf(graph, linkId);
-  if (!link || depth > LONGEST_WALK) return null;
+  if (!link || depth > LONGEST_WALK) {
+    return null;
+  }
   if (link.origin_id === SUBGRAPH_INPUT) {
     const [parent] = parentsOf(graph);
     return parent ? originOf(parent.graph, parent.inputs[link.origin_slot]?.link, depth + 1) : null;
   }
   const node = graph.getNodeById(link.origin_id);
-  if (!node) return null;
-  if (!node.subgraph) return { node, slot: link.origin_slot };
+  if (!node) {
+    return null;
+  }
+  if (!node.subgraph) {
+    return { node, slot: link.origin_slot };
+  }
   return originOf(node.subgraph, node.subgraph.outputs?.[link.origin_slot]?.linkIds?.[0], depth + 1);
 }
 
@@ -98,18 +110,26 @@ function linkedInputs(node, types) {
  * @returns {{node: GraphNode, input: any}[]}
  */
 function readersOf(graph, linkIds, depth = 0) {
-  if (depth > LONGEST_WALK) return [];
+  if (depth > LONGEST_WALK) {
+    return [];
+  }
   return [...(linkIds ?? [])].flatMap((id) => {
     const link = linkOf(graph, id);
-    if (!link) return [];
+    if (!link) {
+      return [];
+    }
     if (link.target_id === SUBGRAPH_OUTPUT) {
       return parentsOf(graph).flatMap((parent) => {
         return readersOf(parent.graph, parent.outputs?.[link.target_slot]?.links, depth + 1);
       });
     }
     const node = graph.getNodeById(link.target_id);
-    if (!node) return [];
-    if (!node.subgraph) return [{ node, input: node.inputs?.[link.target_slot] }];
+    if (!node) {
+      return [];
+    }
+    if (!node.subgraph) {
+      return [{ node, input: node.inputs?.[link.target_slot] }];
+    }
     return readersOf(node.subgraph, node.subgraph.inputs?.[link.target_slot]?.linkIds, depth + 1);
   });
 }
@@ -140,13 +160,19 @@ export function isLinked(node, name) {
  * @param {string} name
  */
 export function valueOf(node, name) {
-  if (!isLinked(node, name)) return widgetOf(node, name)?.value;
+  if (!isLinked(node, name)) {
+    return widgetOf(node, name)?.value;
+  }
   const input = node.inputs.find((/** @type {any} */ each) => each.widget?.name === name);
   let origin = originOf(node.graph, input.link);
   for (let count = 0; origin && count < LONGEST_WALK; count++) {
     const value = widgetOf(origin.node, "value");
-    if (value) return value.value;
-    if (!isReroute(origin.node)) return undefined;
+    if (value) {
+      return value.value;
+    }
+    if (!isReroute(origin.node)) {
+      return undefined;
+    }
     origin = originOf(origin.node.graph, origin.node.inputs[0].link);
   }
   return undefined;
@@ -184,11 +210,15 @@ export function modelName(node, input) {
   for (let count = 0; origin && count < LONGEST_WALK; count++) {
     const each = origin.node;
     const passes = each.mode === BYPASSED || isReroute(each);
-    const sources = linkedInputs(each, isReroute(each) ? [...MODEL_TYPES, "*"] : MODEL_TYPES);
+    const sources = linkedInputs(each, isReroute(each) ? PASSED_TYPES : MODEL_TYPES);
     if (!passes) {
       name = fileName(each) ?? String(each.title ?? each.type);
-      if (hasOwnTitle(each)) return String(each.title);
-      if (sources.length !== 1) return name;
+      if (hasOwnTitle(each)) {
+        return String(each.title);
+      }
+      if (sources.length !== 1) {
+        return name;
+      }
     }
     origin = sources.length ? originOf(each.graph, sources[0].link) : null;
   }
@@ -206,7 +236,9 @@ function fileName(node) {
   const widget = node.widgets?.find((/** @type {any} */ each) => {
     return FILE_WIDGET.test(each.name) && typeof each.value === "string" && each.value;
   });
-  if (!widget) return null;
+  if (!widget) {
+    return null;
+  }
   return String(widget.value.split(/[\\/]/).at(-1)).replace(/\.(safetensors|sft|ckpt|pth?|bin|gguf)$/i, "");
 }
 
@@ -222,9 +254,11 @@ export function samplingOf(node, input) {
     const each = origin.node;
     if (each.mode !== BYPASSED) {
       const known = knownSampling(each);
-      if (known) return { ...known, sure: true };
+      if (known) {
+        return { ...known, sure: true };
+      }
     }
-    const [source] = linkedInputs(each, [...MODEL_TYPES, "*"]);
+    const [source] = linkedInputs(each, PASSED_TYPES);
     origin = source ? originOf(each.graph, source.link) : null;
   }
   return { sampling: "eps", shift: 1, sure: false };
@@ -237,7 +271,9 @@ function knownSampling(node) {
     const shift = Number(valueOf(node, "shift"));
     return shift > 0 ? { sampling: "flow", shift } : null;
   }
-  if (type === "TStitchLoadStarter" && valueOf(node, "model") !== "S-eps") return { sampling: "flow", shift: 1 };
+  if (type === "TStitchLoadStarter" && valueOf(node, "model") !== "S-eps") {
+    return { sampling: "flow", shift: 1 };
+  }
   return null;
 }
 
@@ -253,12 +289,18 @@ export function downstreamPlan(node) {
     const readers = outputs.flatMap(({ graph, links }) => readersOf(graph, links));
     outputs = [];
     for (const { node: reader } of readers) {
-      if (seen.has(reader)) continue;
+      if (seen.has(reader)) {
+        continue;
+      }
       seen.add(reader);
       const plan = planOf(reader) ?? planOfSigmas(reader);
-      if (plan) return plan;
+      if (plan) {
+        return plan;
+      }
       for (const output of reader.outputs ?? []) {
-        if ([...MODEL_TYPES, "*"].includes(String(output.type))) outputs.push({ graph: reader.graph, links: output.links });
+        if (PASSED_TYPES.includes(String(output.type))) {
+          outputs.push({ graph: reader.graph, links: output.links });
+        }
       }
     }
   }
@@ -271,8 +313,11 @@ export function downstreamPlan(node) {
  */
 export function planOf(node) {
   const steps = Number(valueOf(node, "steps"));
-  const samples = (node.outputs ?? []).some((/** @type {any} */ output) => ["LATENT", "SIGMAS"].includes(String(output.type)));
-  if (!samples || !Number.isInteger(steps) || steps < 1) return null;
+  const outputs = (node.outputs ?? []).map((/** @type {any} */ output) => String(output.type));
+  const samples = outputs.includes("LATENT") || outputs.includes("SIGMAS");
+  if (!samples || !Number.isInteger(steps) || steps < 1) {
+    return null;
+  }
   const scheduler = valueOf(node, "scheduler");
   const end = Number(valueOf(node, "end_at_step") ?? NaN);
   return {
@@ -295,8 +340,12 @@ function planOfSigmas(node) {
   let [input] = linkedInputs(node, ["SIGMAS"]);
   for (let count = 0; input && count < LONGEST_WALK; count++) {
     const origin = originOf(node.graph, input.link);
-    if (!origin) return null;
-    if (!isReroute(origin.node)) return planOf(origin.node);
+    if (!origin) {
+      return null;
+    }
+    if (!isReroute(origin.node)) {
+      return planOf(origin.node);
+    }
     node = origin.node;
     input = node.inputs[0];
   }

@@ -48,9 +48,15 @@ export function percent(step, steps) {
  */
 export function markText(boundary, unit, run) {
   const at = boundary + run.firstStep;
-  if (unit === "timestep" && run.timesteps) return general(Number(run.timesteps[boundary].toFixed(2)));
-  if (unit === "sigma" && run.sigmas) return general(Number(run.sigmas[boundary].toPrecision(3)));
-  if (unit === "steps" && run.totalSteps !== null) return general(Number((at / run.totalSteps).toFixed(2)));
+  if (unit === "timestep" && run.timesteps) {
+    return general(Number(run.timesteps[boundary].toFixed(2)));
+  }
+  if (unit === "sigma" && run.sigmas) {
+    return general(Number(run.sigmas[boundary].toPrecision(3)));
+  }
+  if (unit === "steps" && run.totalSteps !== null) {
+    return general(Number((at / run.totalSteps).toFixed(2)));
+  }
   return String(at);
 }
 
@@ -67,14 +73,20 @@ export function rulerMarks(unit, run, width) {
   const room = Math.max(1, Math.floor(width / (widest * CHARACTER + MARK_GAP)));
   const stride = roundStride(run.steps / room);
   const marks = [];
-  for (let step = 0; step <= run.steps - stride * 0.6; step += stride) marks.push(mark(step));
+  for (let step = 0; step <= run.steps - stride * 0.6; step += stride) {
+    marks.push(mark(step));
+  }
   return [...marks, mark(run.steps)];
 }
 
 /** @param {number} least */
 function roundStride(least) {
   for (let scale = 1; ; scale *= 10) {
-    for (const factor of [1, 2, 4, 5]) if (factor * scale >= least) return factor * scale;
+    for (const factor of [1, 2, 4, 5]) {
+      if (factor * scale >= least) {
+        return factor * scale;
+      }
+    }
   }
 }
 
@@ -95,8 +107,12 @@ export function tickStride(steps, width) {
  */
 export function fitText(text, shorter, width) {
   const room = Math.floor((width - 6) / CHARACTER);
-  if (text.length <= room) return text;
-  if (room >= 6) return `${text.slice(0, room - 1)}…`;
+  if (text.length <= room) {
+    return text;
+  }
+  if (room >= 6) {
+    return `${text.slice(0, room - 1)}…`;
+  }
   return shorter.length <= room ? shorter : "";
 }
 
@@ -115,7 +131,8 @@ export function chipColumns(count, width) {
  * @param {number} width
  */
 export function totalHeight(count, width) {
-  return HEIGHT.status + HEIGHT.bar + HEIGHT.ruler + HEIGHT.gaps + Math.ceil(count / chipColumns(count, width)) * HEIGHT.chip;
+  const rows = Math.ceil(count / chipColumns(count, width));
+  return HEIGHT.status + HEIGHT.bar + HEIGHT.ruler + HEIGHT.gaps + rows * HEIGHT.chip;
 }
 
 /**
@@ -123,10 +140,18 @@ export function totalHeight(count, width) {
  * @param {number} seconds
  */
 export function secondsText(seconds) {
-  if (seconds < 0.0995) return `${Math.round(seconds * 1000)} ms`;
-  if (seconds < 9.95) return `${seconds.toFixed(seconds < 0.995 ? 2 : 1)} s`;
-  if (seconds < 99.5) return `${Math.round(seconds)} s`;
+  if (seconds < 0.0995) {
+    return `${Math.round(seconds * 1000)} ms`;
+  }
+  if (seconds < 9.95) {
+    return `${seconds.toFixed(seconds < 0.995 ? 2 : 1)} s`;
+  }
+  if (seconds < 99.5) {
+    return `${Math.round(seconds)} s`;
+  }
   const minutes = Math.floor(Math.round(seconds) / 60);
-  if (minutes < 60) return `${minutes}:${String(Math.round(seconds) % 60).padStart(2, "0")} min`;
+  if (minutes < 60) {
+    return `${minutes}:${String(Math.round(seconds) % 60).padStart(2, "0")} min`;
+  }
   return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")} h`;
 }

@@ -34,7 +34,9 @@ export class LevelsCache {
    * @returns {Levels | null}
    */
   get(plan, { sampling, shift }) {
-    if (plan.scheduler === null) return null;
+    if (plan.scheduler === null) {
+      return null;
+    }
     const query = new URLSearchParams({
       steps: String(plan.steps),
       scheduler: plan.scheduler,
@@ -47,17 +49,23 @@ export class LevelsCache {
       shift: String(shift),
     }).toString();
     const known = this.known.get(query);
-    if (known === undefined) this.ask(query);
+    if (known === undefined) {
+      this.ask(query);
+    }
     return known ?? null;
   }
 
   /** @param {string} query */
   async ask(query) {
-    if (this.known.size >= KEPT) this.known.clear();
+    if (this.known.size >= KEPT) {
+      this.known.clear();
+    }
     this.known.set(query, null);
     try {
       const response = await this.fetchApi(`${ROUTE}?${query}`);
-      if (response.ok) this.known.set(query, await response.json());
+      if (response.ok) {
+        this.known.set(query, await response.json());
+      }
     } catch {
       this.known.delete(query); // the server is away: ask again later
     }
@@ -75,13 +83,17 @@ export function plannedRun(plan, levels, knowsWhole) {
   if (levels) {
     const steps = levels.sigmas.length - 1;
     const known = { sigmas: levels.sigmas, timesteps: levels.timesteps, sigmaOfFraction: fractionTable(levels) };
-    if (knowsWhole) return runOf(steps, { ...known, firstStep: levels.first_step, totalSteps: levels.total_steps });
+    if (knowsWhole) {
+      return runOf(steps, { ...known, firstStep: levels.first_step, totalSteps: levels.total_steps });
+    }
     return runOf(steps, { ...known, totalSteps: levels.whole ? steps : null });
   }
   const total = plan.denoise > 0.9999 || plan.denoise <= 0 ? plan.steps : Math.floor(plan.steps / plan.denoise);
   const firstStep = Math.min(total - plan.steps + plan.start, total - 1);
   const steps = Math.max(1, Math.min(total, plan.end ?? total) - firstStep);
-  if (knowsWhole) return runOf(steps, { firstStep, totalSteps: total });
+  if (knowsWhole) {
+    return runOf(steps, { firstStep, totalSteps: total });
+  }
   return runOf(steps, { totalSteps: firstStep === 0 && steps === total ? steps : null });
 }
 
@@ -95,7 +107,9 @@ function fractionTable({ fraction_sigmas: table }) {
     const place = Math.min(Math.max(fraction, 0), 1) * (table.length - 1);
     const below = Math.floor(place + 1e-9);
     const rest = place - below;
-    if (rest < 1e-9) return table[below];
+    if (rest < 1e-9) {
+      return table[below];
+    }
     const from = Math.max(below, 1); // the host gives fraction 0 a sigma beyond all others
     return table[from] + (place - from) * (table[from + 1] - table[from]);
   };

@@ -66,7 +66,9 @@ export function strip(text) {
  * @throws {ScheduleError}
  */
 export function parseSpec(splits, unit, pattern, stages) {
-  if (strip(pattern)) return { stages, splits: [], unit, pattern: parsePattern(pattern, stages) };
+  if (strip(pattern)) {
+    return { stages, splits: [], unit, pattern: parsePattern(pattern, stages) };
+  }
   return { stages, splits: parseSplits(splits, unit, stages), unit, pattern: [] };
 }
 
@@ -108,8 +110,12 @@ export function readSplits(text) {
  * @throws {ScheduleError} unless `splits` are in range and in run order for `unit`
  */
 export function checkSplits(splits, unit, name = "splits") {
-  if (!UNITS.includes(unit)) throw new ScheduleError(`unit must be one of ${UNITS.join(", ")}, got ${unit}.`);
-  for (const split of splits) checkSplit(split, unit, name);
+  if (!UNITS.includes(unit)) {
+    throw new ScheduleError(`unit must be one of ${UNITS.join(", ")}, got ${unit}.`);
+  }
+  for (const split of splits) {
+    checkSplit(split, unit, name);
+  }
   for (const [index, later] of splits.entries()) {
     const earlier = splits[index - 1];
     if ((unit === "steps" || unit === "step") && later < earlier) {
@@ -156,12 +162,16 @@ export function parsePattern(text, stages) {
     .split(SEPARATORS)
     .map((word) => {
       const match = /^([0-9]{1,9})(?:[xX*]([0-9]{1,9}))?$/.exec(word);
-      if (!match) throw new ScheduleError(`pattern must look like "1x8 2x12" (model x steps), but has "${word}".`);
+      if (!match) {
+        throw new ScheduleError(`pattern must look like "1x8 2x12" (model x steps), but has "${word}".`);
+      }
       const [model, steps] = [Number(match[1]), Number(match[2] ?? 1)];
       if (model < 1 || model > stages) {
         throw new ScheduleError(`pattern names model ${model}, but only models 1 to ${stages} are connected.`);
       }
-      if (steps === 0) throw new ScheduleError(`pattern has "${word}", but an interval needs at least one step.`);
+      if (steps === 0) {
+        throw new ScheduleError(`pattern has "${word}", but an interval needs at least one step.`);
+      }
       return { stage: model - 1, steps };
     });
 }
@@ -174,8 +184,12 @@ export function parsePattern(text, stages) {
  * @throws {ScheduleError} where the schedule does not fit the run
  */
 export function resolve(spec, run) {
-  if (spec.pattern.length) return ownersOfPattern(spec.pattern, run);
-  if (countsLevels(spec.unit, run)) return ownersOfLevels(...levelsAndSplits(spec, run));
+  if (spec.pattern.length) {
+    return ownersOfPattern(spec.pattern, run);
+  }
+  if (countsLevels(spec.unit, run)) {
+    return ownersOfLevels(...levelsAndSplits(spec, run));
+  }
   if (!isMonotone(run)) {
     throw new ScheduleError(
       "The sigmas of this run both rise and fall, so its steps cannot be told apart by noise level:" +
@@ -207,7 +221,9 @@ export function levelsAndSplits({ splits, unit }, run) {
   if (!levels || (unit === "steps" && !sigmaOfFraction)) {
     throw new ScheduleError("The noise levels of this run are not known before its first run: run it once.");
   }
-  if (unit !== "steps" || !sigmaOfFraction) return [levels, splits];
+  if (unit !== "steps" || !sigmaOfFraction) {
+    return [levels, splits];
+  }
   return [levels, splits.map((split) => (split < 1 ? sigmaOfFraction(split) : -Infinity))];
 }
 
@@ -236,7 +252,9 @@ export function isReached(start, split) {
  */
 function stepBounds({ splits, unit }, run) {
   const total = run.totalSteps ?? run.steps;
-  if (unit === "steps") return splits.map((split) => roundHalfUp(split * total) - run.firstStep);
+  if (unit === "steps") {
+    return splits.map((split) => roundHalfUp(split * total) - run.firstStep);
+  }
   const beyond = splits.find((split) => split > total);
   if (beyond !== undefined) {
     throw new ScheduleError(
@@ -271,7 +289,9 @@ function ownersOfPattern(pattern, run) {
 
 /** @param {Run} run */
 function isMonotone({ sigmas }) {
-  if (!sigmas) return true;
+  if (!sigmas) {
+    return true;
+  }
   const falls = sigmas.every((sigma, index) => index === 0 || sigmas[index - 1] >= sigma);
   return falls || sigmas.every((sigma, index) => index === 0 || sigmas[index - 1] <= sigma);
 }
@@ -285,8 +305,11 @@ export function intervalsOf(owners) {
   const found = [];
   for (const [step, stage] of owners.entries()) {
     const last = found.at(-1);
-    if (last?.stage === stage) last.stop = step + 1;
-    else found.push({ stage, start: step, stop: step + 1 });
+    if (last?.stage === stage) {
+      last.stop = step + 1;
+    } else {
+      found.push({ stage, start: step, stop: step + 1 });
+    }
   }
   return found;
 }
@@ -314,7 +337,9 @@ export function roundHalfUp(value) {
  * @param {number} value
  */
 export function general(value) {
-  if (!Number.isFinite(value)) return String(value).replace("Infinity", "inf").replace("NaN", "nan");
+  if (!Number.isFinite(value)) {
+    return String(value).replace("Infinity", "inf").replace("NaN", "nan");
+  }
   const [digits, power] = value.toExponential(5).split("e");
   const exponent = Number(power);
   if (value !== 0 && (exponent < -4 || exponent > 5)) {

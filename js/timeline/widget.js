@@ -85,9 +85,14 @@ let watch = null;
  * @param {boolean} isShown
  */
 function keepWatch(timeline, isShown) {
-  if (isShown) shown.add(timeline);
-  else shown.delete(timeline);
-  if (shown.size && watch === null) watch = setInterval(() => shown.forEach((each) => each.look()), WATCH_MS);
+  if (isShown) {
+    shown.add(timeline);
+  } else {
+    shown.delete(timeline);
+  }
+  if (shown.size && watch === null) {
+    watch = setInterval(() => shown.forEach((each) => each.look()), WATCH_MS);
+  }
   if (!shown.size && watch !== null) {
     clearInterval(watch);
     watch = null;
@@ -149,7 +154,9 @@ class Timeline {
     const key = JSON.stringify([plan, inputs]);
     let run = plan ? plannedRun(plan, found, kind.samples) : runOf(ASSUMED_STEPS);
     const measured = this.measured?.key === key && this.measured.sigmas.length === run.steps + 1 ? this.measured : null;
-    if (measured) run = { ...run, sigmas: measured.sigmas, timesteps: measured.timesteps };
+    if (measured) {
+      run = { ...run, sigmas: measured.sigmas, timesteps: measured.timesteps };
+    }
     const unknown = kind.samples ? "steps come over a link" : "connect a sampler";
     return {
       names: inputs.map((input) => modelName(node, input)),
@@ -170,7 +177,9 @@ class Timeline {
    */
   parse({ names, unit, pattern, splits }) {
     const stages = names.length;
-    if (!this.kind.isNumber) return parseSpec(splits, unit, pattern, stages);
+    if (!this.kind.isNumber) {
+      return parseSpec(splits, unit, pattern, stages);
+    }
     checkSplits([Number(splits)], unit, this.kind.splits);
     return { stages, splits: [Number(splits)], unit, pattern: [] };
   }
@@ -187,7 +196,9 @@ class Timeline {
       // The sentence is on the bar already.
     }
     try {
-      if (reading.pattern.trim()) return null;
+      if (reading.pattern.trim()) {
+        return null;
+      }
       const splits = readSplits(reading.splits);
       checkSplits(splits, reading.unit);
       return { stages: reading.names.length, splits, unit: reading.unit, pattern: [] };
@@ -198,10 +209,14 @@ class Timeline {
 
   /** Draw again if anything has changed. */
   look() {
-    if (!this.drawing.root.isConnected) return keepWatch(this, false);
+    if (!this.drawing.root.isConnected) {
+      return keepWatch(this, false);
+    }
     const reading = this.read();
     const state = JSON.stringify([reading, reading.run.totalSteps, this.live, this.hover, this.brush, this.width]);
-    if (state !== this.last) this.draw(reading, state);
+    if (state !== this.last) {
+      this.draw(reading, state);
+    }
   }
 
   /**
@@ -251,7 +266,9 @@ class Timeline {
         handles: reading.locked ? [] : handlesOf(spec, run, owners, names),
       };
     } catch (error) {
-      if (!(error instanceof ScheduleError)) throw error;
+      if (!(error instanceof ScheduleError)) {
+        throw error;
+      }
       return { ...view, error: error.message, counts: names.map(() => 0) };
     }
   }
@@ -263,10 +280,12 @@ class Timeline {
    */
   statusText({ run, note, names, sure, unit, locked }, spec, owners) {
     const index = this.gesture?.index ?? null;
-    if (index !== null && this.gesture?.leaving) return "let go to remove this split";
+    if (index !== null && this.gesture?.leaving) {
+      return "let go to remove this split";
+    }
     if (index !== null && !spec.pattern.length) {
-      const bounds = boundariesOf(spec, run);
-      return `${unit === "steps" ? "fraction" : unit} ${general(spec.splits[index])} · after step ${bounds?.[index]} of ${run.steps}`;
+      const value = `${unit === "steps" ? "fraction" : unit} ${general(spec.splits[index])}`;
+      return `${value} · after step ${boundariesOf(spec, run)?.[index]} of ${run.steps}`;
     }
     if (this.hover !== null && this.hover < run.steps) {
       const about = sure ? "" : "≈ ";
@@ -276,8 +295,12 @@ class Timeline {
       const step = `step ${this.hover + run.firstStep + 1}`;
       return `${step}${level("t", run.timesteps)}${level("σ", run.sigmas)} · ${names[owners[this.hover]]}`;
     }
-    if (locked) return `${note} · set over a link`;
-    if (this.brush !== null) return `drag over the bar to paint ${names[this.brush]}`;
+    if (locked) {
+      return `${note} · set over a link`;
+    }
+    if (this.brush !== null) {
+      return `drag over the bar to paint ${names[this.brush]}`;
+    }
     return note;
   }
 
@@ -287,13 +310,17 @@ class Timeline {
     if (state?.sigmas && state.timesteps) {
       this.measured = { key: this.read().key, sigmas: state.sigmas, timesteps: state.timesteps };
     }
-    if (this.drawing.root.isConnected) this.draw();
+    if (this.drawing.root.isConnected) {
+      this.draw();
+    }
   }
 
   resized() {
     const { root, bar } = this.drawing;
     keepWatch(this, root.isConnected && bar.clientWidth > 0);
-    if (!bar.clientWidth || bar.clientWidth === this.width) return;
+    if (!bar.clientWidth || bar.clientWidth === this.width) {
+      return;
+    }
     this.width = bar.clientWidth;
     this.draw();
     this.node.setDirtyCanvas?.(true, true);
@@ -328,23 +355,35 @@ class Timeline {
 
   /** @param {PointerEvent} event */
   pressed(event) {
-    if (event.button === 1) return forwardPress(this.drawing.root, event);
-    if (event.button !== 0) return;
+    if (event.button === 1) {
+      return forwardPress(this.drawing.root, event);
+    }
+    if (event.button !== 0) {
+      return;
+    }
     event.stopPropagation(); // or the page would drag the node
     const target = /** @type {HTMLElement} */ (event.target);
-    if (!this.drawing.bar.contains(target)) return;
+    if (!this.drawing.bar.contains(target)) {
+      return;
+    }
     const reading = this.read();
     const spec = this.parseLoosely(reading);
-    if (!spec || reading.locked) return;
+    if (!spec || reading.locked) {
+      return;
+    }
     const index = target.dataset.index === undefined ? null : Number(target.dataset.index);
     const brush = event.altKey && this.canPaint ? "next" : this.brush;
-    if (index === null && brush === null) return;
+    if (index === null && brush === null) {
+      return;
+    }
     event.preventDefault(); // no text selection; focus is set below
     this.drawing.bar.setPointerCapture(event.pointerId);
     if (index !== null && !event.altKey) {
       this.gesture = new Gesture(this, spec, index);
       this.drawing.handles[index].focus({ preventScroll: true });
-    } else if (brush !== null) this.startPaint(event, reading, spec, brush);
+    } else if (brush !== null) {
+      this.startPaint(event, reading, spec, brush);
+    }
     this.moved(event);
   }
 
@@ -362,7 +401,9 @@ class Timeline {
       const stage = brush === "next" ? (owners[step] + 1) % spec.stages : brush;
       this.gesture = new Gesture(this, spec, null, { owners, from: step, stage });
     } catch (error) {
-      if (!(error instanceof ScheduleError)) throw error;
+      if (!(error instanceof ScheduleError)) {
+        throw error;
+      }
     }
   }
 
@@ -372,7 +413,9 @@ class Timeline {
     const { x, width, away } = this.place(event);
     const step = stepAt(x, width, run.steps);
     const { gesture } = this;
-    if (!gesture) return this.point(step);
+    if (!gesture) {
+      return this.point(step);
+    }
     if (gesture.paint) {
       const { owners, from, stage } = gesture.paint;
       this.write(paint(gesture.spec, owners, from, step, stage));
@@ -387,7 +430,9 @@ class Timeline {
 
   /** @param {number | null} step */
   point(step) {
-    if (this.gesture || step === this.hover) return;
+    if (this.gesture || step === this.hover) {
+      return;
+    }
     this.hover = step;
     this.draw();
   }
@@ -395,10 +440,13 @@ class Timeline {
   /** @param {boolean} keep */
   finish(keep) {
     const { gesture } = this;
-    if (!gesture) return;
+    if (!gesture) {
+      return;
+    }
     this.gesture = null;
-    if (!keep) this.write(gesture.spec);
-    else if (gesture.leaving && gesture.index !== null) {
+    if (!keep) {
+      this.write(gesture.spec);
+    } else if (gesture.leaving && gesture.index !== null) {
       this.write(removeBoundary(gesture.spec, this.read().run, gesture.index));
     }
     gesture.end();
@@ -411,7 +459,9 @@ class Timeline {
     event.stopPropagation();
     const reading = this.read();
     const spec = this.parseLoosely(reading);
-    if (!spec || reading.locked || this.kind.isNumber || !canAdd(spec, reading.run)) return;
+    if (!spec || reading.locked || this.kind.isNumber || !canAdd(spec, reading.run)) {
+      return;
+    }
     const { x, width } = this.place(event);
     const boundary = Math.round(positionAt(x, width, reading.run.steps));
     this.edit(() => this.write(addBoundary(spec, reading.run, boundary)));
@@ -420,7 +470,9 @@ class Timeline {
   /** @param {MouseEvent} event */
   choose(event) {
     const pressed = /** @type {HTMLElement} */ (event.target).closest("button");
-    if (!pressed) return;
+    if (!pressed) {
+      return;
+    }
     const stage = Number(pressed.dataset.stage);
     this.brush = this.brush === stage ? null : stage;
     this.draw();
@@ -428,7 +480,9 @@ class Timeline {
 
   /** @param {MouseEvent} event */
   clear(event) {
-    if (!(/** @type {HTMLElement} */ (event.target).closest("button"))) return;
+    if (!(/** @type {HTMLElement} */ (event.target).closest("button"))) {
+      return;
+    }
     this.brush = null;
     this.edit(() => this.set("pattern", ""));
   }
@@ -441,8 +495,12 @@ class Timeline {
       this.draw();
     } else {
       const index = /** @type {HTMLElement} */ (event.target).dataset.index;
-      if (index === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
-      if (!this.handleKey(event, Number(index))) return;
+      if (index === undefined || event.ctrlKey || event.metaKey || event.altKey) {
+        return;
+      }
+      if (!this.handleKey(event, Number(index))) {
+        return;
+      }
     }
     event.preventDefault();
     event.stopPropagation(); // Delete would remove the node
@@ -457,7 +515,9 @@ class Timeline {
     const reading = this.read();
     const spec = this.parseLoosely(reading);
     const bounds = spec && boundariesOf(spec, reading.run);
-    if (!spec || !bounds || this.gesture) return false;
+    if (!spec || !bounds || this.gesture) {
+      return false;
+    }
     const { steps } = reading.run;
     /** @type {Record<string, number>} */
     const moves = {
@@ -502,9 +562,11 @@ class Timeline {
 
   /** @param {Spec} spec */
   write(spec) {
-    if (this.kind.isNumber) this.set(this.kind.splits, spec.splits[0]);
-    else if (spec.pattern.length) this.set("pattern", patternText(spec));
-    else {
+    if (this.kind.isNumber) {
+      this.set(this.kind.splits, spec.splits[0]);
+    } else if (spec.pattern.length) {
+      this.set("pattern", patternText(spec));
+    } else {
       this.set("pattern", "");
       this.set(this.kind.splits, splitsText(spec));
     }
@@ -516,7 +578,9 @@ class Timeline {
    */
   set(name, value) {
     const widget = widgetOf(this.node, name);
-    if (!widget || widget.value === value) return;
+    if (!widget || widget.value === value) {
+      return;
+    }
     widget.value = value;
     widget.callback?.(value, app.canvas, this.node);
     this.node.setDirtyCanvas?.(true, true);
@@ -576,7 +640,9 @@ function isOverCanvas(root) {
  * @param {WheelEvent} event
  */
 function forwardWheel(root, event) {
-  if (isOverCanvas(root)) app.canvas.processMouseWheel(event);
+  if (isOverCanvas(root)) {
+    app.canvas.processMouseWheel(event);
+  }
 }
 
 /**
@@ -584,7 +650,9 @@ function forwardWheel(root, event) {
  * @param {PointerEvent} event
  */
 function forwardPress(root, event) {
-  if (isOverCanvas(root)) app.canvas.processMouseDown(event);
+  if (isOverCanvas(root)) {
+    app.canvas.processMouseDown(event);
+  }
 }
 
 /**
@@ -610,7 +678,9 @@ function handlesOf(spec, run, owners, names) {
 
 function loadStyle() {
   const id = "TStitch.timeline.css";
-  if (document.getElementById(id)) return;
+  if (document.getElementById(id)) {
+    return;
+  }
   const link = document.createElement("link");
   Object.assign(link, { id, rel: "stylesheet", href: new URL("./timeline.css", import.meta.url).href });
   document.head.append(link);
@@ -623,7 +693,9 @@ function loadStyle() {
  */
 export function addTimeline(node) {
   const kind = KINDS[node.comfyClass];
-  if (!kind || !node.addDOMWidget || widgetOf(node, NAME)) return null;
+  if (!kind || !node.addDOMWidget || widgetOf(node, NAME)) {
+    return null;
+  }
   loadStyle();
   const timeline = new Timeline(node, kind);
   const height = () => Number(timeline.height) + 2 * MARGIN;

@@ -70,13 +70,17 @@ test("chips take as many columns as fit, and the widget grows with their rows", 
 
 test("seconds read well at every size", () => {
   const written = { 0.0123: "12 ms", 0.25: "0.25 s", 3.14159: "3.1 s", 9.96: "10 s", 59.7: "60 s", 125: "2:05 min", 7300: "2:01 h" };
-  for (const [seconds, text] of Object.entries(written)) assert.equal(secondsText(Number(seconds)), text);
+  for (const [seconds, text] of Object.entries(written)) {
+    assert.equal(secondsText(Number(seconds)), text);
+  }
 });
 
 test("eight stages have eight colours, and text on each has a contrast of 4.5 or more", () => {
   const colours = Array.from({ length: 8 }, (_, stage) => colourOf(stage));
   assert.equal(new Set(colours).size, 8);
-  for (const colour of colours) assert.ok(contrast(colour, textColourOn(colour)) >= 4.5, colour);
+  for (const colour of colours) {
+    assert.ok(contrast(colour, textColourOn(colour)) >= 4.5, colour);
+  }
 });
 
 function contrast(one, other) {

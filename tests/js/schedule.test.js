@@ -28,8 +28,11 @@ function ownersOf({ splits, unit, pattern, stages, steps, levels }) {
 
 for (const golden of cases) {
   test(`golden: ${golden.name}`, () => {
-    if (golden.owners) assert.deepEqual(ownersOf(golden), golden.owners);
-    else assert.throws(() => ownersOf(golden), new ScheduleError(golden.error));
+    if (golden.owners) {
+      assert.deepEqual(ownersOf(golden), golden.owners);
+    } else {
+      assert.throws(() => ownersOf(golden), new ScheduleError(golden.error));
+    }
   });
 }
 
@@ -74,7 +77,9 @@ test("the sentence names the input", () => {
 
 test("numbers in sentences look as Python writes them with the format code g", () => {
   const written = { 0: "0", 0.4: "0.4", 100000: "100000", 1000000: "1e+06", 0.0001: "0.0001", 0.00001234567: "1.23457e-05" };
-  for (const [value, text] of Object.entries(written)) assert.equal(general(Number(value)), text);
+  for (const [value, text] of Object.entries(written)) {
+    assert.equal(general(Number(value)), text);
+  }
   assert.equal(general(14.614641), "14.6146");
   assert.equal(general(Infinity), "inf");
   assert.equal(general(NaN), "nan");
