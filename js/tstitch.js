@@ -2,6 +2,7 @@
 
 import { app } from "../../scripts/app.js";
 import { manageSockets } from "./sockets.js";
+import { addTimeline } from "./timeline/widget.js";
 
 /** @param {HostNode} node */
 function isOurs(node) {
@@ -14,6 +15,7 @@ app.registerExtension({
   nodeCreated(node) {
     if (isOurs(node)) {
       manageSockets(node);
+      addTimeline(node);
     }
   },
 });
