@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import quality, readme, shortcut, speed
+from benchmarks import interval, quality, readme, shortcut, speed
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "speed": speed.main,
     "shortcut": shortcut.measure,
+    "interval": interval.measure,
     **{name: partial(quality.measure, [name]) for name in quality.GROUPS},
 }
 

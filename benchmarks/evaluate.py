@@ -71,10 +71,10 @@ STITCHED = [
 
 
 def generate(
-    run: Run, denoisers: dict[str, Denoiser], vae: Any, samples: int, steps: int
+    run: Run, denoisers: dict[str, Denoiser], vae: Any, samples: int, steps: int, seed: int = 0
 ) -> tuple[Tensor, Tensor, float]:
-    """Signals, labels and seconds of sampling in bfloat16; the noise and the labels are the same for every run."""
-    generator = torch.Generator().manual_seed(0)
+    """Signals, labels and seconds of sampling in bfloat16; one seed is the same noise and labels for every run."""
+    generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(samples) % CLASSES
     stages = [denoisers[name] for name in run.stage_names(steps)]
     pixels, seconds = [], 0.0

@@ -70,8 +70,9 @@ class Denoiser:
         return -output if from_noise else output
 
 
-def load_denoiser(name: str) -> Denoiser:
-    path = weights_path(name)
+def load_denoiser(name: str, path: Path | None = None) -> Denoiser:
+    """A bundled model by its name, or the weights of `path` under a name of their own."""
+    path = path or weights_path(name)
     info = metadata(path)
     model = DiT(DiTConfig(**json.loads(info["tstitch.dit"])), fused_attention)
     model.load_state_dict(load_file(path))

@@ -10,6 +10,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from benchmarks.interval import held_out_loss
+from benchmarks.starter import load_denoiser
 from training import denoiser, loop
 from training.__main__ import main, parse
 from training.denoiser import noised, train_denoiser
@@ -159,3 +161,13 @@ def test_another_run_has_another_checkpoint() -> None:
         FineTuning(Path("a"), Interval(0.6, 1.0), Path("x/s.safetensors"), 1000),
     ]
     assert len({run.run_name("S") for run in runs} | {"S"}) == 5
+
+
+@torch.no_grad()
+def test_the_held_out_loss_is_that_of_the_velocity() -> None:
+    """A network that answers 0 is wrong by the velocity itself: E (noise - x0)^2 = 1 + x0^2."""
+    small = load_denoiser("S")
+    small.model.final_layer.linear.weight.zero_()
+    small.model.final_layer.linear.bias.zero_()
+    loss = held_out_loss(small, torch.full((200, 4, 7, 7), 2.0), torch.zeros(200, dtype=torch.long))
+    assert loss == pytest.approx(5.0, rel=0.01)
