@@ -6,7 +6,7 @@ import logging
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import calibration, guiders, loaders, samplers, schedule, training
+from . import calibration, guiders, loaders, samplers, schedule, sweep, training
 from .routes import register_routes
 
 logger = logging.getLogger("tstitch")
@@ -18,6 +18,7 @@ NODES = [
     *loaders.NODES,
     *training.NODES,
     *calibration.NODES,
+    *sweep.NODES,
 ]
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-PAPER, PANEL, INK, FAINT = "#1b1d22", "#24272e", "#f2f2f2", "#8b919c"
+PAPER, PANEL, INK, SOFT, FAINT = "#1b1d22", "#24272e", "#f2f2f2", "#c3c8d0", "#8b919c"
 
 #: Told apart with any colour vision (after Okabe and Ito), all of them bright enough for the dark ground.
 COLORS = ("#56b4e9", "#e69f00", "#2fc48d", "#f0e442", "#d98cb8", "#ff7043", "#9c8cff", "#c9c9c9")

@@ -37,6 +37,25 @@ def check_latent(name: str, value: Any) -> None:
         raise _not_a("LATENT", name, value, "Empty Latent Image or VAE Encode")
 
 
+def check_single_latent(latent: dict[str, Any]) -> None:
+    if getattr(latent["samples"], "is_nested", False):
+        raise StitchError(
+            "latent_image holds several latents in one, such as video with sound: this node takes one kind only."
+        )
+
+
+def check_vae(name: str, value: Any, latent_format: Any) -> None:
+    """Raise StitchError unless `value` decodes latents of that format, as far as the number of channels tells."""
+    if not hasattr(value, "decode"):
+        raise _not_a("VAE", name, value, "a checkpoint loader or Load VAE")
+    channels = getattr(value, "latent_channels", latent_format.latent_channels)
+    if channels != latent_format.latent_channels:
+        raise StitchError(
+            f"{name} decodes latents with {channels} channels, but the models work on {type(latent_format).__name__}"
+            f" latents with {latent_format.latent_channels}: connect the VAE of their family."
+        )
+
+
 def check_latent_channels(latent_image: Any, name: str, latent_format: Any) -> None:
     """Raise StitchError where the latent is of another family than the model; the host repairs empty ones only."""
     if getattr(latent_image, "is_nested", False) or latent_image.shape[1] == latent_format.latent_channels:

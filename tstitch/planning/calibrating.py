@@ -25,7 +25,14 @@ from ..errors import StitchError
 from ..metrics import Spectrum, cosine_similarity, norms, relative_error, spectrum
 from ..parameterization import Conversion, Mixing, conversion
 from ..schedule import LEVEL_TOLERANCE, Trajectory
-from ..sockets import check_conditioning, check_latent, check_latent_channels, check_model, check_text_widths
+from ..sockets import (
+    check_conditioning,
+    check_latent,
+    check_latent_channels,
+    check_model,
+    check_single_latent,
+    check_text_widths,
+)
 from ..stitched_model import ModelStage
 from ..trajectory import read_trajectory
 from .calibration import Calibration, ModelMark, Rows
@@ -252,8 +259,7 @@ def check_inputs(names: Sequence[str], parts: Sequence[ModelStage], latent: Any)
         check_conditioning("positive", part.positive)
         check_conditioning("negative", part.negative)
     check_latent("latent_image", latent)
-    if getattr(latent["samples"], "is_nested", False):
-        raise StitchError("latent_image holds several latents in one (video with sound): calibrate on one kind only.")
+    check_single_latent(latent)
 
 
 def check_pairs(names: Sequence[str], guiders: Sequence[Any], latent_image: Tensor) -> None:

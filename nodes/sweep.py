@@ -1,0 +1,112 @@
+"""Sweep: the same noise with several fractions or patterns, side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..tstitch.sockets import check_vae
+from ..tstitch.stitched_model import ModelStage
+from ..tstitch.sweep import Sweep, parse_entries
+from ..tstitch.sweep_views import decoded, draw_grid, qualities, speed_quality_figure, table
+from .inputs import CATEGORY, checked
+from .samplers import check_sockets, model_inputs, stage_inputs, step_inputs
+
+
+class TStitchSweep(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TStitchSweep",
+            display_name="T-Stitch Sweep",
+            category=CATEGORY,
+            description="Samples the same noise with several fractions or patterns, and shows the pictures side by side"
+            " with their seconds, so that you can choose. What is finished is kept when you interrupt.",
+            inputs=[
+                *model_inputs(),
+                io.Vae.Input("vae", tooltip="Decodes the latents for the grid and the comparison of the pictures."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=True,
+                    tooltip="The noise that all runs start from. Keep it fixed to add fractions to a finished sweep"
+                    " without sampling again.",
+                ),
+                *step_inputs(),
+                io.Float.Input(
+                    "denoise",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Below 1 the structure of latent_image is kept (img2img); a fraction still means the whole"
+                    " trajectory.",
+                ),
+                io.String.Input(
+                    "fractions",
+                    default="0, 0.2, 0.4, 0.6, 0.8, 1",
+                    multiline=True,
+                    tooltip="One run each: fractions for the small model with commas between, or patterns such as"
+                    " 1x8 2x12 on lines of their own (1 = small, 2 = large). With 0 among them all others are compared"
+                    " with the large model alone.",
+                ),
+                *stage_inputs(),
+            ],
+            outputs=[
+                io.Image.Output(
+                    display_name="grid", tooltip="A column for each run, with label, seconds and speed-up."
+                ),
+                io.Image.Output(display_name="plot", tooltip="Likeness to the large model alone against seconds."),
+                io.Latent.Output(
+                    display_name="latents", is_output_list=True, tooltip="The latent of each run, in order."
+                ),
+                io.String.Output(
+                    display_name="table", tooltip="Seconds, speed-up, cosine, PSNR and SSIM of each run, as text."
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, fractions: str | None = None, unit: str | None = "steps") -> bool | str:
+        return fractions is None or unit is None or checked(lambda: parse_entries(fractions, unit))
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        small_model: Any,
+        vae: Any,
+        seed: int,
+        steps: int,
+        cfg: float,
+        sampler_name: str,
+        scheduler: str,
+        positive: Any,
+        negative: Any,
+        latent_image: dict[str, Any],
+        denoise: float,
+        fractions: str,
+        small_positive: Any = None,
+        small_negative: Any = None,
+        small_cfg: float = 0.0,
+        unit: str = "steps",
+        memory: str = "auto",
+    ) -> io.NodeOutput:
+        prompts = {"positive": positive, "negative": negative}
+        check_sockets(
+            model, latent_image, prompts, {"small_positive": small_positive, "small_negative": small_negative}
+        )
+        check_vae("vae", vae, model.get_model_object("latent_format"))
+        small = ModelStage(small_model, small_positive, small_negative, small_cfg or None)
+        settings = (seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise, memory)
+        runs = Sweep(model, small, *settings).run(parse_entries(fractions, unit))
+        pictures = [decoded(vae, run.samples) for run in runs]
+        found = qualities(runs, pictures)
+        latents = [{**latent_image, "samples": run.samples} for run in runs]
+        return io.NodeOutput(draw_grid(runs, pictures), speed_quality_figure(runs, found), latents, table(runs, found))
+
+
+NODES = [TStitchSweep]
