@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
+import math
 import os
 import re
 import shutil
@@ -12,15 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import comfy.sample
+import comfy.samplers
 import pytest
 import torch
 from comfy.model_base import ModelType
 from torch import Tensor
 
 from tstitch.errors import StitchError
+from tstitch.families.attention import ATTENTION_TAKES_OPTIONS
 from tstitch.families.dit import DiTConfig
 from tstitch.families.dit_checkpoint import read_dit
-from tstitch.families.dit_model import ATTENTION_TAKES_OPTIONS, build_dit
+from tstitch.families.dit_model import build_dit
 from tstitch.labels import class_inputs
 from tstitch_testing.checkpoints import (
     computing_as_the_original,
@@ -250,6 +253,32 @@ def test_shortcut_models_get_the_step_size_of_the_run(steps: int, tmp_path: Path
     result = sample(model, steps=steps, cfg=1.0) * 0.18215
     torch.testing.assert_close(result, x, rtol=1e-4, atol=1e-4)
     assert "Shortcut" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("sampler", "scheduler"),
+    [
+        *itertools.product(["euler", "heun", "dpm_2", "dpmpp_2m", "dpmpp_sde", "lcm", "uni_pc"], ["simple"]),
+        *itertools.product(["euler", "heun"], ["normal", "sgm_uniform", "beta", "ddim_uniform", "karras"]),
+    ],
+)
+def test_every_sampler_and_scheduler_tells_a_shortcut_model_its_step(
+    sampler: str, scheduler: str, tmp_path: Path
+) -> None:
+    """A call at sigma belongs to the step from the next higher level of the run to the next lower one."""
+    config = dit_config(depth=1, learn_sigma=False, shortcut=True, grid=2, classes=10)
+    model = load(save(original_weights(config), tmp_path / "x.pt"))
+    seen: list[tuple[float, float]] = []
+    network = model.model.diffusion_model
+    network.t_embedder.register_forward_pre_hook(lambda module, args: seen.append((1 - float(args[0][0]), math.nan)))
+    network.dt_embedder.register_forward_pre_hook(lambda module, args: seen.append((seen.pop()[0], float(args[0][0]))))
+    sigmas = comfy.samplers.KSampler(model, 8, model.load_device, sampler, scheduler).sigmas.tolist()
+    sample(model, steps=8, cfg=1.0, sampler=sampler, scheduler=scheduler)
+    assert len(seen) >= 7
+    for sigma, level in seen:
+        high = min(each for each in sigmas if each >= sigma - 1e-4)
+        low = max(each for each in sigmas if each < sigma - 1e-4)
+        assert level == min(max(round(-math.log2(high - low)), 0), 7)
 
 
 def test_step_sizes_between_take_the_nearest_with_one_warning(tmp_path: Path, caplog: Any) -> None:

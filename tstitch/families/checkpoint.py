@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import pickle
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,12 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path, name: str | None = None) -> Checkpoint:
+    """As `read_whole_checkpoint`, of a file that holds one network: its own names. Raises StitchError."""
+    checkpoint = read_whole_checkpoint(path, name)
+    return replace(checkpoint, state=_without_prefix(checkpoint.state))
+
+
+def read_whole_checkpoint(path: str | Path, name: str | None = None) -> Checkpoint:
     """The tensors of a .safetensors, .pt, .pth, .ckpt or .bin file, unwrapped. Raises StitchError; runs no code."""
     path = Path(path)
     name = name or path.name
@@ -40,10 +46,23 @@ def read_checkpoint(path: str | Path, name: str | None = None) -> Checkpoint:
         state, metadata = _read_safetensors(path, name)
     else:
         state, metadata = _read_pickle(path, name), {}
-    state = _without_prefix(_unwrapped(state))
+    state = _unwrapped(state)
     if not state:
         raise StitchError(f"The file {name} holds no weights: choose another, or load it with the node it is made for.")
     return Checkpoint(name, state, metadata)
+
+
+def weight_of(checkpoint: Checkpoint, key: str, ndim: int, family: str) -> Tensor:
+    """The weight that a family is known by. Raises StitchError unless it is there with so many dimensions."""
+    weight = checkpoint.state.get(key)
+    if weight is None:
+        keys = ", ".join(sorted(checkpoint.state)[:2])
+        raise StitchError(f"The file {checkpoint.name} is no {family}: it lacks {key} and begins with {keys}.")
+    if weight.ndim != ndim:
+        raise StitchError(
+            f"The file {checkpoint.name} is no valid {family}: {key} has {weight.ndim} dimensions, not {ndim}."
+        )
+    return weight
 
 
 def check_weights(checkpoint: Checkpoint, expected: dict[str, tuple[int, ...]], family: str) -> None:

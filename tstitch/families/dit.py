@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import StitchError
+from .patches import token_grid, unpatchify
 
 Attention = Callable[..., Tensor]  # (q, k, v, heads), and the host's transformer_options where it calls
 
@@ -254,39 +254,23 @@ class DiT(nn.Module):
         context: (N, K, classes) class weights, averaged over K; step: (N,), log2 of the steps a Shortcut model is to
         take from noise to image. Returns (N, C, H, W).
         """
-        height, width = self.token_grid(x)
+        config = self.config
+        height, width = token_grid(x, config.patch, config.channels)
         weights = context.float().mean(dim=1)  # (N, classes)
         tokens = self.x_embedder(x)
         tokens = tokens + self.position(height, width).to(tokens)
         options = {} if transformer_options is None else {"transformer_options": transformer_options}
         c = first = embed(self, timesteps, weights, step, x.dtype)
         for index, block in enumerate(self.blocks):
-            if index and self.config.block_embedders:
+            if index and config.block_embedders:
                 c = embed(self.embedders[index - 1], timesteps, weights, step, x.dtype)
             tokens = block(tokens, c, **options)
-        return self.unpatchify(self.final_layer(tokens, first), height, width)
-
-    def token_grid(self, x: Tensor) -> tuple[int, int]:
-        patch, channels, (height, width) = self.config.patch, self.config.channels, x.shape[-2:]
-        if x.ndim != 4 or x.shape[1] != channels:
-            raise StitchError(f"The latent has shape {tuple(x.shape)}, but this model takes {channels} x H x W.")
-        if height % patch or width % patch:
-            raise StitchError(
-                f"The latent is {height} x {width}, but this model cuts it into patches of {patch} x {patch}: use"
-                f" sides that are multiples of {patch}."
-            )
-        return height // patch, width // patch
+        return unpatchify(self.final_layer(tokens, first), height, width, config.patch)[:, : config.channels]
 
     def position(self, height: int, width: int) -> Tensor:
         if self.config.stored_position:
             return resize_position_embedding(self.pos_embed, height, width)
         return sincos_position_embedding(self.config.width, height, width, self.config.grid)
-
-    def unpatchify(self, tokens: Tensor, height: int, width: int) -> Tensor:
-        patch = self.config.patch
-        x = tokens.unflatten(-1, (patch, patch, -1)).unflatten(1, (height, width))  # (N, h, w, p, p, C)
-        x = x.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)  # (N, C, h * p, w * p)
-        return x[:, : self.config.channels]
 
     def initialize_weights(self) -> None:
         """Initialisation of section 3.2 of arXiv 2212.09748: Xavier layers, zero gates, zero output."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import StitchError
-from .checkpoint import Checkpoint, check_weights, read_checkpoint
+from .checkpoint import Checkpoint, check_weights, read_checkpoint, weight_of
 from .dit import DiT, DiTConfig, sincos_position_embedding
 from .flax_checkpoint import METADATA, read_shortcut_pickle
 
@@ -36,6 +36,7 @@ VARIANTS = {
     "REPA": Variant("flow", None, "predicts velocity from image to noise"),
     "Shortcut": Variant("flow_from_noise", None, "predicts velocity for a step size"),
 }
+FAMILIES = "DiT, SiT, REPA, Shortcut or U-ViT model"
 HEADS = {384: 6, 768: 12, 1024: 16, 1152: 16}  # of the published widths S, B, L and XL
 HEAD_WIDTH = 64  # of all others
 TRAINING_ONLY = "projectors."  # REPA's heads for representation alignment
@@ -52,13 +53,24 @@ class DiTWeights:
 
 def read_dit(path: str | Path, name: str | None = None, variant: str = "auto", heads: int = 0) -> DiTWeights:
     """A DiT of any of the four kinds. `heads` 0 takes the published number. Raises StitchError."""
+    return interpret_dit(read_transformer(path, name), Path(path), variant, heads)
+
+
+def read_transformer(path: str | Path, name: str | None = None) -> Checkpoint:
+    """The weights of a file that may hold any transformer of this pack. Raises StitchError."""
     path = Path(path)
     if path.suffix.lower() == ".pkl":
-        checkpoint = Checkpoint(name or path.name, read_shortcut_pickle(path, name), METADATA)
-    else:
-        checkpoint = read_checkpoint(path, name)
+        return Checkpoint(name or path.name, read_shortcut_pickle(path, name), METADATA)
+    checkpoint = read_checkpoint(path, name)
     if "tstitch.dit" in checkpoint.metadata:
         raise StitchError(f"The file {checkpoint.name} is a starter model: use Load Starter Models.")
+    return checkpoint
+
+
+def interpret_dit(checkpoint: Checkpoint, path: Path, variant: str = "auto", heads: int = 0) -> DiTWeights:
+    """What a checkpoint read from `path` holds. Raises StitchError."""
+    if variant not in ("auto", *VARIANTS):
+        raise StitchError(f"The file {checkpoint.name} is no U-ViT, but prediction is {variant}: choose auto.")
     found, reason = detect_variant(checkpoint) if variant == "auto" else (variant, "chosen")
     state = {key: value for key, value in checkpoint.state.items() if not key.startswith(TRAINING_ONLY)}
     diffusers = "transformer_blocks.0.norm1.linear.weight" in state
@@ -112,8 +124,8 @@ def infer_config(checkpoint: Checkpoint, heads: int = 0, diffusers: bool = False
     """The network's shape, from the weights' shapes. Raises StitchError where they are no DiT's."""
     state = checkpoint.state
     patches, table, output = (
-        _weight(checkpoint, key, ndim)
-        for key, ndim in (("x_embedder.proj", 4), ("y_embedder.embedding_table", 2), ("final_layer.linear", 2))
+        weight_of(checkpoint, f"{stem}.weight", ndim, FAMILIES)
+        for stem, ndim in (("x_embedder.proj", 4), ("y_embedder.embedding_table", 2), ("final_layer.linear", 2))
     )
     width, channels, patch, _ = patches.shape
     outputs = output.shape[0] / patch**2 / channels
@@ -127,7 +139,7 @@ def infer_config(checkpoint: Checkpoint, heads: int = 0, diffusers: bool = False
     return DiTConfig(
         depth=len({key.split(".")[1] for key in state if key.startswith("blocks.")}),
         width=width,
-        heads=_heads(checkpoint, width, heads),
+        heads=published_heads(checkpoint, width, heads),
         patch=patch,
         channels=channels,
         classes=table.shape[0] - 1,
@@ -197,22 +209,8 @@ def _same(first: Tensor, second: Tensor | None) -> bool:
     return second is not None and first.shape == second.shape and torch.equal(first.float(), second.float())
 
 
-def _weight(checkpoint: Checkpoint, stem: str, ndim: int) -> Tensor:
-    weight = checkpoint.state.get(f"{stem}.weight")
-    if weight is None:
-        keys = ", ".join(sorted(checkpoint.state)[:2])
-        raise StitchError(
-            f"The file {checkpoint.name} is no DiT, SiT, REPA or Shortcut model: it lacks {stem}.weight and begins with"
-            f" {keys}."
-        )
-    if weight.ndim != ndim:
-        raise StitchError(
-            f"The file {checkpoint.name} is no valid DiT: {stem}.weight has {weight.ndim} dimensions, not {ndim}."
-        )
-    return weight
-
-
-def _heads(checkpoint: Checkpoint, width: int, heads: int) -> int:
+def published_heads(checkpoint: Checkpoint, width: int, heads: int) -> int:
+    """`heads`, or where it is 0 those of the published model of this width. Raises StitchError."""
     heads = heads or HEADS.get(width, width // HEAD_WIDTH)
     if heads == 0 or width % heads:
         raise StitchError(

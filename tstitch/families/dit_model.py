@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,21 +10,16 @@ import comfy.model_base
 import comfy.model_patcher
 import comfy.supported_models_base
 import torch
-from comfy.ldm.modules.attention import optimized_attention
 from torch import Tensor
 
-from ..errors import StitchError
 from ..labels import ClassSet
+from .attention import host_attention
+from .class_model import ClassModel, with_guided_channels
 from .dit import DiT, DiTConfig
 from .dit_checkpoint import DiTWeights
-from .host_model import build_patcher
+from .host_model import build_patcher, check_latent_channels
 from .shortcut import StepSizeCheck, step_level
 
-#: Newer hosts let other nodes replace the attention of a model by its transformer_options.
-ATTENTION_TAKES_OPTIONS = any(
-    parameter.kind is inspect.Parameter.VAR_KEYWORD
-    for parameter in inspect.signature(optimized_attention).parameters.values()
-)
 HOST_TIMES = 1000.0  # flow models of the host count time from 0 to 1000
 DEFAULT_LATENT = 32  # a side, where the file does not say: 256 pixels
 
@@ -53,19 +47,7 @@ class FromNoiseDiT(DiT):
         return -super().forward(x, 1 - timesteps, context, transformer_options, step)
 
 
-class HostDiT(comfy.model_base.BaseModel):
-    """Takes class weights (N, K, classes) where other models take text."""
-
-    def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
-        weights, classes = kwargs.get("cross_attn"), self.model_config.dit.classes
-        if weights is None or weights.shape[-1] != classes:
-            found = "none" if weights is None else f"of width {weights.shape[-1]}"
-            raise StitchError(
-                f"The conditioning is {found}, but this model takes weights of its {classes} classes: connect the"
-                " positive and negative outputs of its loader, or of a Class Label node with this model."
-            )
-        return super().extra_conds(**kwargs)
-
+class HostDiT(ClassModel):
     def process_timestep(self, timestep: Tensor, **kwargs: Any) -> Tensor:
         scale = self.model_config.time_scale
         return timestep if scale in (None, HOST_TIMES) else timestep * (scale / HOST_TIMES)
@@ -106,33 +88,10 @@ class HostDiTConfig(comfy.supported_models_base.BASE):
         return model
 
 
-def host_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, **options: Any) -> Tensor:
-    return optimized_attention(q, k, v, heads, **(options if ATTENTION_TAKES_OPTIONS else {}))
-
-
 def build_dit(
     weights: DiTWeights, guided_channels: int | None, dtype: torch.dtype | None = None
 ) -> comfy.model_patcher.ModelPatcher:
     """A DiT on the latents of the SD VAE as a MODEL. `guided_channels` None guides all."""
-    if weights.config.channels != comfy.latent_formats.SD15.latent_channels:
-        raise StitchError(
-            f"The model works on latents of {weights.config.channels} channels, but DiT, SiT, REPA and Shortcut models"
-            " for the SD VAE have 4: this pack knows no other latent space for them."
-        )
+    check_latent_channels(weights.config.channels)
     config = HostDiTConfig(weights.config, weights.variant.prediction, 1.0, comfy.latent_formats.SD15())
-    patcher = build_patcher(config, weights.state, dtype)
-    if guided_channels is not None:
-        patcher.set_model_sampler_post_cfg_function(GuideFirstChannels(guided_channels))
-    return patcher
-
-
-class GuideFirstChannels:
-    """Classifier-free guidance on the first channels only, as the authors of DiT sample (arXiv 2212.09748)."""
-
-    def __init__(self, channels: int) -> None:
-        self.channels = channels
-
-    def __call__(self, args: dict[str, Any]) -> Tensor:
-        denoised = args["denoised"].clone()
-        denoised[:, self.channels :] = args["cond_denoised"][:, self.channels :]
-        return denoised
+    return with_guided_channels(build_patcher(config, weights.state, dtype), guided_channels)

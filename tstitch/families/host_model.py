@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import comfy.latent_formats
 import comfy.model_management as mm
 import comfy.model_patcher
 import comfy.utils
 import torch
 from torch import Tensor
+
+from ..errors import StitchError
 
 
 def build_patcher(
@@ -28,3 +31,11 @@ def build_patcher(
     model.to(offload_device)
     model.load_model_weights(state_dict, "")
     return comfy.model_patcher.ModelPatcher(model, load_device=load_device, offload_device=offload_device)
+
+
+def check_latent_channels(channels: int) -> None:
+    if channels != comfy.latent_formats.SD15.latent_channels:
+        raise StitchError(
+            f"The model works on latents of {channels} channels, but DiT, SiT, REPA, Shortcut and U-ViT models for the"
+            " SD VAE have 4: this pack knows no other latent space for them."
+        )

@@ -1,0 +1,62 @@
+"""A U-ViT as a MODEL of the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_patcher
+import comfy.supported_models_base
+import torch
+from torch import Tensor
+
+from ..labels import ClassSet
+from .attention import host_attention
+from .class_model import ClassModel, with_guided_channels
+from .host_model import build_patcher, check_latent_channels
+from .uvit import UViT, UViTConfig
+from .uvit_checkpoint import UViTWeights
+
+STEPS = 1000
+
+
+class HostUViT(ClassModel):
+    def process_timestep(self, timestep: Tensor, **kwargs: Any) -> Tensor:
+        """The host's step k of 0 to 999 is the published n = k + 1, or the time n / 1000, which is fed times 999."""
+        return (timestep + 1) * (1.0 if self.model_config.discrete else (STEPS - 1) / STEPS)
+
+
+class HostUViTConfig(comfy.supported_models_base.BASE):
+    unet_extra_config: dict[str, Any] = {}
+    memory_usage_factor = 0.6
+    supported_inference_dtypes = [torch.bfloat16, torch.float32]  # its authors take the attention out of fp16
+
+    def __init__(self, uvit: UViTConfig, discrete: bool) -> None:
+        super().__init__({"config": uvit, "attention": host_attention})
+        self.discrete = discrete
+        self.latent_format = comfy.latent_formats.SD15()
+        self.class_set = ClassSet.of(uvit.classes)
+        self.latent_size = uvit.size
+
+    def get_model(self, state_dict: dict[str, Tensor], prefix: str = "", device: Any = None) -> HostUViT:
+        kind = comfy.model_base.ModelType.EPS
+        model = HostUViT(self, model_type=kind, device=device, unet_model=UViT)
+        if not self.discrete:
+            model.model_sampling.set_sigmas(continuous_sigmas())
+        return model
+
+
+def continuous_sigmas() -> Tensor:
+    """Noise levels of the variance-preserving SDE at t = 1/1000 ... 1 (appendix C of arXiv 2011.13456)."""
+    t = torch.arange(1, STEPS + 1, dtype=torch.float64) / STEPS
+    return (0.1 * t + 0.5 * (20 - 0.1) * t**2).expm1().sqrt()
+
+
+def build_uvit(
+    weights: UViTWeights, guided_channels: int | None = None, dtype: torch.dtype | None = None
+) -> comfy.model_patcher.ModelPatcher:
+    """A U-ViT on the latents of the SD VAE as a MODEL. `guided_channels` None guides all, as its authors do."""
+    check_latent_channels(weights.config.channels)
+    patcher = build_patcher(HostUViTConfig(weights.config, weights.discrete), weights.state, dtype)
+    return with_guided_channels(patcher, guided_channels)
