@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import folder_paths
 import torch
 from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..tstitch.errors import StitchError
 from ..tstitch.families.bksdm import load_bksdm
-from ..tstitch.families.dit_checkpoint import VARIANTS, read_dit
-from ..tstitch.families.dit_model import build_dit
+from ..tstitch.families.latent_diffusion import load_ldm
 from ..tstitch.families.starter import STARTERS, load_starter, load_starter_vae
+from ..tstitch.families.transformer import PREDICTIONS, load_transformer
 from ..tstitch.labels import FASHION_MNIST, ClassSet, class_inputs, imagenet_names
 from .inputs import CATEGORY, checked
 
@@ -27,23 +29,29 @@ WEIGHT_DTYPES = {
     "fp8_e5m2": torch.float8_e5m2,
 }
 NO_CLASS = "(none)"
+FIRST_STAGE_FOLDERS = ("vae", *FOLDERS)
+SAME_FILE = "(in the model's file)"
+
+
+def files_in(folders: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(file for folder in folders for file in folder_paths.get_filename_list(folder)))
 
 
 def model_file_input(name: str) -> io.Combo.Input:
-    files = dict.fromkeys(file for folder in FOLDERS for file in folder_paths.get_filename_list(folder))
     return io.Combo.Input(
         name,
-        options=list(files),
+        options=files_in(FOLDERS),
         tooltip="A .safetensors, .pt, .pth or .bin file in models/diffusion_models or models/checkpoints. Pickled files"
         " are read without running code in them.",
     )
 
 
-def model_path(name: str) -> str:
-    for folder in FOLDERS:
+def model_path(name: str, folders: Sequence[str] = FOLDERS) -> str:
+    for folder in folders:
         if path := folder_paths.get_full_path(folder, name):
             return path
-    raise StitchError(f"The file {name} is in neither models/diffusion_models nor models/checkpoints.")
+    *others, last = (f"models/{folder}" for folder in folders)
+    raise StitchError(f"The file {name} is in neither {', '.join(others)} nor {last}.")
 
 
 def weight_dtype_input() -> io.Combo.Input:
@@ -104,17 +112,17 @@ class TStitchLoadDiT(io.ComfyNode):
             node_id="TStitchLoadDiT",
             display_name="Load DiT",
             category=CATEGORY,
-            description="Loads a class-conditional diffusion transformer (DiT, SiT, REPA or Shortcut, of any size) for"
-            " latents of the SD VAE. Draw with Class Label, decode with Load VAE and a VAE of SD 1.5, such as"
+            description="Loads a class-conditional diffusion transformer (DiT, SiT, REPA, Shortcut or U-ViT, of any"
+            " size) for latents of the SD VAE. Draw with Class Label, decode with Load VAE and a VAE of SD 1.5, such as"
             " vae-ft-mse-840000.",
             inputs=[
                 model_file_input("dit_name"),
                 io.Combo.Input(
                     "prediction",
-                    options=["auto", *VARIANTS],
-                    tooltip="What the weights were trained to predict. auto tells REPA and Shortcut by their weights,"
-                    " DiT (noise) and SiT (velocity) by the file's name only: if pictures stay noise, choose yourself."
-                    " The output info says what was assumed.",
+                    options=list(PREDICTIONS),
+                    tooltip="What the weights were trained to predict. auto tells REPA, Shortcut and U-ViT by their"
+                    " weights, DiT (noise) and SiT (velocity) by the file's name only: if pictures stay noise, choose"
+                    " yourself. The output info says what was assumed.",
                 ),
                 io.Combo.Input(
                     "guidance_channels",
@@ -142,9 +150,10 @@ class TStitchLoadDiT(io.ComfyNode):
     def execute(
         cls, dit_name: str, prediction: str, guidance_channels: str, weight_dtype: str, heads: int
     ) -> io.NodeOutput:
-        weights = read_dit(model_path(dit_name), dit_name, prediction, heads)
-        guided = {"auto": weights.variant.guided_channels, "three": 3, "all": None}[guidance_channels]
-        return io.NodeOutput(build_dit(weights, guided, WEIGHT_DTYPES[weight_dtype]), weights.description)
+        dtype = WEIGHT_DTYPES[weight_dtype]
+        return io.NodeOutput(
+            *load_transformer(model_path(dit_name), dit_name, prediction, guidance_channels, dtype, heads)
+        )
 
 
 class TStitchLoadBKSDM(io.ComfyNode):
@@ -165,6 +174,69 @@ class TStitchLoadBKSDM(io.ComfyNode):
         return io.NodeOutput(load_bksdm(model_path(unet_name), unet_name, WEIGHT_DTYPES[weight_dtype]))
 
 
+class TStitchLoadLDM(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TStitchLoadLDM",
+            display_name="Load LDM",
+            category=CATEGORY,
+            description="Loads a class-conditional latent diffusion model of ImageNet (LDM, LDM-S) from its original"
+            " file, with its VAE and labels. LDM-S and LDM are the U-Net pair of the T-Stitch paper.",
+            inputs=[
+                model_file_input("ldm_name"),
+                io.String.Input(
+                    "labels",
+                    default="207",
+                    tooltip="What to draw, one picture each, with commas between: numbers, or names such as golden"
+                    " retriever.",
+                ),
+                io.Combo.Input(
+                    "first_stage",
+                    options=[SAME_FILE, *files_in(FIRST_STAGE_FOLDERS)],
+                    tooltip="Where the VAE is. Most files hold their own; choose another file, such as vq-f8, for those"
+                    " that do not. The small model of a pair needs none.",
+                ),
+                io.Combo.Input(
+                    "weights",
+                    options=["averaged", "raw"],
+                    tooltip="averaged: the moving average, which draws better, where the file has one. raw: the last"
+                    " training step.",
+                ),
+                weight_dtype_input(),
+                io.Int.Input(
+                    "head_channels",
+                    default=0,
+                    min=0,
+                    max=1024,
+                    tooltip="Channels of an attention head, which no file tells. 0: as published (32, or one head for"
+                    " models on latents of 3 channels). Set it only for models trained with another number.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output(display_name="MODEL"),
+                io.Vae.Output(display_name="VAE"),
+                io.Conditioning.Output(display_name="positive", tooltip="The labels."),
+                io.Conditioning.Output(display_name="negative", tooltip="No label: for classifier-free guidance."),
+                io.Latent.Output(display_name="LATENT", tooltip="An empty latent for each label."),
+                io.String.Output(display_name="info", tooltip="Kind and size of the model."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, ldm_name: str, labels: str, first_stage: str, weights: str, weight_dtype: str, head_channels: int
+    ) -> io.NodeOutput:
+        other = None if first_stage == SAME_FILE else (model_path(first_stage, FIRST_STAGE_FOLDERS), first_stage)
+        averaged, dtype = weights == "averaged", WEIGHT_DTYPES[weight_dtype]
+        ldm = load_ldm(model_path(ldm_name), ldm_name, other, averaged, dtype, head_channels)
+        inputs = class_inputs(ldm.model, labels)
+        vae = ldm.vae or ExecutionBlocker(
+            f"The file {ldm_name} holds no VAE: choose the file that does in first_stage."
+        )
+        return io.NodeOutput(ldm.model, vae, inputs.positive, inputs.negative, inputs.latent, ldm.description)
+
+
 class TStitchClassLabel(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -174,7 +246,9 @@ class TStitchClassLabel(io.ComfyNode):
             category=CATEGORY,
             description="Says what a class-conditional model draws: one picture for each label.",
             inputs=[
-                io.Model.Input("model", tooltip="Of Load DiT or Load Starter Models: it brings its list of classes."),
+                io.Model.Input(
+                    "model", tooltip="Of Load DiT, Load LDM or Load Starter Models: it brings its list of classes."
+                ),
                 io.String.Input(
                     "labels",
                     default="0",
@@ -205,4 +279,4 @@ class TStitchClassLabel(io.ComfyNode):
         return io.NodeOutput(inputs.positive, inputs.negative, inputs.latent)
 
 
-NODES = [TStitchLoadStarter, TStitchLoadDiT, TStitchClassLabel, TStitchLoadBKSDM]
+NODES = [TStitchLoadStarter, TStitchLoadDiT, TStitchClassLabel, TStitchLoadBKSDM, TStitchLoadLDM]

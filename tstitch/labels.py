@@ -105,8 +105,8 @@ def class_inputs(patcher: Any, text: str) -> ClassInputs:
     class_set = getattr(config, "class_set", None)
     if class_set is None:
         raise StitchError(
-            "model does not draw classes: connect one of Load DiT here, or use CLIP Text Encode for models that read"
-            " text."
+            "model does not draw classes: connect one of Load DiT or Load LDM here, or use CLIP Text Encode for models"
+            " that read text."
         )
     labels = class_set.parse(text)
     positive, negative = class_conditioning(labels, class_set.count)
