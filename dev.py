@@ -434,6 +434,12 @@ def command_bench(arguments: list[str]) -> int:
     return run_module("benchmarks", arguments)
 
 
+def command_convert_shortcut(arguments: list[str]) -> int:
+    set_up()
+    absolute = [argument if argument.startswith("-") else os.path.abspath(argument) for argument in arguments]
+    return run_module("scripts.convert_shortcut", absolute)
+
+
 # --- Tests -----------------------------------------------------------------------------------------------------------
 
 NO_TESTS_COLLECTED = 5  # pytest's exit status
@@ -563,6 +569,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "train": (command_train, "train the bundled model that is named: vae, classifier, S, S-eps, B, XL or Shortcut"),
     "eval": (command_eval, "measure the bundled models: FID, class accuracy, seconds a step"),
     "bench": (command_bench, "run the benchmarks, or the one that is named"),
+    "convert-shortcut": (command_convert_shortcut, "turn a released Shortcut pickle, IN, into safetensors, OUT"),
 }
 
 
@@ -570,7 +577,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="dev.py",
         description=(__doc__ or "").split("\n")[0],
-        epilog="\n".join(["commands:", *(f"  {name:<8}{text}" for name, (_, text) in COMMANDS.items())]),
+        epilog="\n".join(["commands:", *(f"  {name:<18}{text}" for name, (_, text) in COMMANDS.items())]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")

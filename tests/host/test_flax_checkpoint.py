@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+import dev
+from scripts import convert_shortcut as convert_shortcut_command
 from tstitch.errors import StitchError
 from tstitch.families.dit_checkpoint import VARIANTS, read_dit
 from tstitch.families.dit_model import build_dit
@@ -185,6 +187,38 @@ def test_load_dit_reads_the_pickle_itself(tmp_path: Path) -> None:
     assert weights.variant is VARIANTS["Shortcut"]
     assert weights.config.shortcut
     assert all(torch.equal(weights.state[key], converted[key]) for key in converted)
+
+
+def test_the_command_converts_a_file_and_names_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: Path | str) -> int:
+        monkeypatch.setattr(sys, "argv", ["convert-shortcut", *map(str, arguments)])
+        return convert_shortcut_command.main()
+
+    average, raw = flax_params(0), flax_params(1)
+    path = write(tmp_path / "imagenet-shortcut", average, raw)
+    assert run(path) == 0
+    assert run(path, tmp_path / "raw.safetensors", "--raw") == 0
+    assert capsys.readouterr().out.count("million weights") == 2
+    for name, params in (("imagenet-shortcut", average), ("raw", raw)):
+        state = read_dit(tmp_path / f"{name}.safetensors", heads=HEADS).state
+        bias = torch.from_numpy(params["PatchEmbed_0"]["Conv_0"]["bias"])
+        assert torch.equal(state["x_embedder.proj.bias"], bias)
+    assert run(tmp_path / "gone") == 1
+    assert capsys.readouterr().err == "The file gone does not exist.\n"
+    assert run(path, tmp_path / "no" / "folder" / "x.safetensors") == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_dev_py_takes_paths_from_where_it_is_called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    calls: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(dev, "set_up", lambda: None)
+    monkeypatch.setattr(dev, "run_module", lambda name, arguments: calls.append((name, arguments)))
+    monkeypatch.chdir(tmp_path)
+    options = dev.parse(["convert-shortcut", "in.pkl", "--raw"])
+    dev.COMMANDS[options.command][0](options.arguments)
+    assert calls == [("scripts.convert_shortcut", [str(tmp_path / "in.pkl"), "--raw"])]
 
 
 class Payload:
