@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ..errors import StitchError
 from .checkpoint import Checkpoint, check_weights, read_checkpoint
 from .host_model import build_patcher
+from .patches import check_channels
 
 LEVELS = 4  # of Stable Diffusion
 PAIRS = 2  # residual-attention pairs a level going down; one more going up
@@ -68,6 +69,7 @@ class SlimUNet(UNetModel):
         self, x: Tensor, timesteps: Any = None, context: Any = None, y: Any = None, control: Any = None, **more: Any
     ) -> Tensor:
         """A ControlNet of Stable Diffusion corrects the skips that were kept, and the middle block if there is one."""
+        check_channels(x, self.in_channels)
         if control is not None:
             control = {kind: list(corrections) for kind, corrections in control.items()}
             if len(control.get("output", [])) > len(self.numbers):
