@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,27 +66,27 @@ def bksdm(name: str) -> dict[str, Any]:
 
 def ldm(name: str, first_stage: str = "(in the model's file)") -> dict[str, Any]:
     more = {"weights": "averaged", "weight_dtype": "default", "head_channels": 0}
-    return node("TStitchLoadLDM", ldm_name=name, labels="207, 3", first_stage=first_stage, **more)
+    return node("TStitchLoadLDM", ldm_name=name, labels="207", first_stage=first_stage, **more)
 
 
 def labels(model: str) -> dict[str, Any]:
     return node("TStitchClassLabel", model=[model, 0], labels="207, 3", imagenet_class="(none)")
 
 
-def sampler(positive: list[Any], negative: list[Any], latent: list[Any]) -> dict[str, Any]:
-    settings = {"seed": 1, "steps": 4, "cfg": 2.0, "sampler_name": "dpmpp_2m", "scheduler": "normal", "denoise": 1.0}
+def sampler(positive: list[Any], negative: list[Any], latent: list[Any], seed: int = 1) -> dict[str, Any]:
+    settings = {"seed": seed, "steps": 2, "cfg": 2.0, "sampler_name": "dpmpp_2m", "scheduler": "normal", "denoise": 1.0}
     conds = {"positive": positive, "negative": negative, "latent_image": latent}
     choices = {"fraction": 0.5, "unit": "steps", "memory": "auto"}
     return node("TStitchKSampler", model=["large", 0], small_model=["small", 0], **settings, **conds, **choices)
 
 
-def of_classes(small: dict[str, Any], large: dict[str, Any], source: dict[str, Any]) -> Prompt:
+def of_classes(small: dict[str, Any], large: dict[str, Any], source: dict[str, Any], seed: int = 1) -> Prompt:
     return {
         "small": small,
         "large": large,
         "source": source,
         "labels": labels("source"),
-        "sampler": sampler(["labels", 0], ["labels", 1], ["labels", 2]),
+        "sampler": sampler(["labels", 0], ["labels", 1], ["labels", 2], seed),
         "save": node("SaveLatent", samples=["sampler", 0], filename_prefix="latents/families"),
     }
 
@@ -144,19 +143,17 @@ def test_a_pair_of_published_models_is_stitched(server: Server, pair: str) -> No
 def test_ldm_s_and_ldm_draw_pictures(server: Server) -> None:
     (result,) = run(server, of_ldm("ldm_s.ckpt", "ldm.ckpt"))
     assert not isinstance(result, str), result
-    pictures = []
-    for image in result.images():
-        file = server.log.parent / "output" / image["subfolder"] / image["filename"]
-        pictures.append(np.asarray(Image.open(io.BytesIO(file.read_bytes()))))
-    assert [picture.shape for picture in pictures] == [(256, 256, 3)] * 2
-    assert all(picture.std() > 1 for picture in pictures)
+    (image,) = result.images()
+    picture = np.asarray(Image.open(server.log.parent / "output" / image["subfolder"] / image["filename"]))
+    assert picture.shape == (256, 256, 3)
+    assert picture.std() > 1
 
 
 def test_bad_files_are_one_sentence_and_the_next_run_works(server: Server) -> None:
     no_vae = of_ldm("ldm_s.ckpt", "ldm_s.ckpt")
     other_latents = {**of_ldm("ldm_s.ckpt", "ldm.ckpt"), "small": dit("DiT-S-2-256x256.pt")}
     broken, missing_vae, mixed, after = run(
-        server, of_ldm("broken.ckpt", "ldm.ckpt"), no_vae, other_latents, of_ldm("ldm_s.ckpt", "ldm.ckpt")
+        server, of_ldm("broken.ckpt", "ldm.ckpt"), no_vae, other_latents, of_classes(*PAIRS["BK-SDM"], seed=2)
     )
     assert isinstance(broken, str)
     assert "The file broken.ckpt is damaged or incomplete" in broken
@@ -164,4 +161,4 @@ def test_bad_files_are_one_sentence_and_the_next_run_works(server: Server) -> No
     assert "The file ldm_s.ckpt holds no VAE: choose the file that does in first_stage." in missing_vae
     assert isinstance(mixed, str)
     assert "stitched models must share one latent space" in mixed
-    assert not isinstance(after, str), after
+    assert torch.isfinite(latent_of(server, after)).all()
