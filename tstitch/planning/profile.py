@@ -1,0 +1,144 @@
+"""What a run costs on this machine: seconds a step of each model, and the file that remembers them.
+
+Plain numbers and JSON, no tensors and no host; `profiling` measures them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from .calibration import ModelMark
+
+logger = logging.getLogger("tstitch")
+
+FORMAT = "tstitch-profile"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class ModelTiming:
+    """One model's times in seconds. All but `peak_bytes` are medians."""
+
+    step: float  # one step of a sampler that calls the model once a step, with guidance
+    spread: float  # interquartile range of the steps
+    setup: float  # what a run spends on this model besides its steps: conditioning, patches, clean-up
+    load: float  # from the offload device to the first step, patches included
+    peak_bytes: int | None  # largest memory in use on the device; None where it keeps no count
+    repeats: int  # steps that were timed
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The cost of a set of models in one setting."""
+
+    models: tuple[ModelMark, ...]  # in run order, the finishing model last
+    timings: tuple[ModelTiming, ...]
+    device: str
+    latent_shape: tuple[int, ...]
+    guided: bool  # cfg is not 1: a step calls the model on positive and negative
+    together: bool  # all models fit on the device at once, so that a switch loads nothing
+
+    def seconds(self, counts: Sequence[int], loads: Sequence[int]) -> float:
+        """Seconds of a run with `counts` steps of each model, each loaded `loads` times (free where all stay)."""
+        return sum(
+            count * timing.step + (timing.setup if count else 0.0) + (0.0 if self.together else load * timing.load)
+            for timing, count, load in zip(self.timings, counts, loads, strict=True)
+        )
+
+    def table(self) -> str:
+        """Markdown, one row a model."""
+        header = ["model", "", "ms a step", "spread", "speed", "load s", "peak memory"]
+        rows = [header, [":--", ":--", *["--:"] * 5]]
+        base = self.timings[-1].step
+        for number, (mark, timing) in enumerate(zip(self.models, self.timings, strict=True), 1):
+            peak = "unknown" if timing.peak_bytes is None else f"{timing.peak_bytes / 2**30:.2f} GiB"
+            rows.append(
+                [
+                    f"{number}" if number < len(self.models) else f"{number} (final)",
+                    mark.name,
+                    f"{1000 * timing.step:.3g}",
+                    f"± {50 * timing.spread / timing.step:.1f} %",
+                    f"{base / timing.step:.2f}x",
+                    f"{timing.load:.2g}",
+                    peak,
+                ]
+            )
+        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        shape = " x ".join(map(str, self.latent_shape))
+        calls = "positive and negative" if self.guided else "cfg 1: positive only"
+        fit = "all models fit on the device" if self.together else "the models do not fit together: switches load"
+        return "\n".join([*lines, "", f"{self.device}; latent {shape}; {calls}; {fit}."])
+
+
+def cache_path(folder: Path, key: Mapping[str, Any]) -> Path:
+    """The file of what was measured under `key`, which is all that changes the measurement."""
+    return folder / f"{hashlib.blake2b(_canonical(key).encode(), digest_size=12).hexdigest()}.json"
+
+
+def read_timing(folder: Path, key: Mapping[str, Any]) -> ModelTiming | None:
+    """What was measured under `key` before; a damaged or foreign file counts as none, with one warning."""
+    path = cache_path(folder, key)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        return _ignore(path, str(error))
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return _ignore(path, "it is not JSON")
+    if not isinstance(found, dict) or found.get("format") != FORMAT or found.get("version") != VERSION:
+        return _ignore(path, f"it is no {FORMAT} of version {VERSION}")
+    if _canonical(found.get("key")) != _canonical(key):
+        return _ignore(path, "it is of another setting")
+    timing = _timing(found.get("timing"))
+    return timing if timing is not None else _ignore(path, "its numbers are damaged")
+
+
+def write_timing(folder: Path, key: Mapping[str, Any], timing: ModelTiming) -> None:
+    """Put the file in place in one atomic step; a disk that refuses costs a warning, not the run."""
+    path = cache_path(folder, key)
+    content = {"format": FORMAT, "version": VERSION, "key": key, "timing": asdict(timing)}
+    temporary = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", dir=folder, prefix=".", suffix=".tmp", delete=False, encoding="utf-8"
+        ) as file:
+            temporary = file.name
+            json.dump(content, file, indent=1)
+        os.replace(temporary, path)
+    except OSError as error:
+        logger.warning("T-Stitch could not save the profile %s: %s", path, error)
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _timing(values: Any) -> ModelTiming | None:
+    names = {field.name for field in fields(ModelTiming)}
+    if not isinstance(values, dict) or set(values) != names:
+        return None
+    for name, value in values.items():
+        if value is None and name == "peak_bytes":
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+            return None
+    return ModelTiming(**values) if values["step"] > 0 else None
+
+
+def _ignore(path: Path, why: str) -> None:
+    logger.warning("T-Stitch ignores the profile %s (%s) and measures again.", path, why)
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,228 @@
+"""Measures what a step of a model costs here, on the host's own way through a run."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import comfy.ldm.modules.attention
+import comfy.model_management as mm
+import comfy.sample
+import comfy.samplers
+import comfyui_version
+import folder_paths
+import torch
+from torch import Tensor
+
+from ..memory import fits_together, unload_model
+from ..sockets import check_conditioning, check_latent, check_latent_channels, check_model, check_text_widths
+from .calibration import ModelMark
+from .identity import model_identity, model_name
+from .profile import ModelTiming, Profile, read_timing, write_timing
+
+WARM_UP = 2  # steps at the start of a run that are not timed
+SEED = 0
+
+
+@dataclass(frozen=True)
+class ProfileJob:
+    """What is to be profiled: models by input name in run order, the finishing one last."""
+
+    models: dict[str, Any]
+    positive: Any
+    negative: Any
+    latent: dict[str, Any]
+    cfg: float
+    repeats: int
+
+    def check(self) -> None:
+        """Raise StitchError where an input is not what its socket promises."""
+        for name, model in self.models.items():
+            check_model(name, model)
+        check_conditioning("positive", self.positive)
+        check_conditioning("negative", self.negative)
+        check_latent("latent_image", self.latent)
+        for name, model in self.models.items():
+            check_latent_channels(self.samples(model), name, model.get_model_object("latent_format"))
+        check_text_widths(list(self.models), [self.guider(model) for model in self.models.values()])
+
+    @property
+    def steps_a_model(self) -> int:
+        return WARM_UP + self.repeats
+
+    def samples(self, model: Any) -> Tensor:
+        return comfy.sample.fix_empty_latent_channels(model, self.latent["samples"])
+
+    def guider(self, model: Any) -> Any:
+        guider = comfy.samplers.CFGGuider(model)
+        guider.set_conds(self.positive, self.negative)
+        guider.set_cfg(self.cfg)
+        return guider
+
+
+def profile_models(job: ProfileJob, refresh: bool, on_step: Callable[[], None]) -> Profile:
+    """Measure each model of `job`, or take what was measured before in the same setting.
+
+    refresh: measure again in any case; on_step: called after every step, and may raise to stop. Raises StitchError.
+    """
+    job.check()
+    folder = cache_folder()
+    marks, timings = [], []
+    for model in job.models.values():
+        mark = ModelMark(model_name(model), model_identity(model))
+        key = setting_key(job, model, mark.identity)
+        timing = None if refresh else read_timing(folder, key)
+        if timing is None or timing.repeats < job.repeats:
+            timing = time_model(job, model, on_step)
+            write_timing(folder, key, timing)
+        else:
+            for _ in range(job.steps_a_model):
+                on_step()
+        marks.append(mark)
+        timings.append(timing)
+    final = list(job.models.values())[-1]
+    samples = job.samples(final)
+    return Profile(
+        tuple(marks),
+        tuple(timings),
+        device=device_name(final.load_device),
+        latent_shape=tuple(samples.shape),
+        guided=is_guided(job),
+        together=fits_together(list(job.models.values()), samples.shape),
+    )
+
+
+def is_guided(job: ProfileJob) -> bool:
+    """Whether the host calls the model on the negative conditioning too."""
+    return abs(job.cfg - 1.0) > 1e-6
+
+
+def time_model(job: ProfileJob, model: Any, on_step: Callable[[], None]) -> ModelTiming:
+    """One run of the host's euler sampler, step by step; the first steps warm up."""
+    device = model.load_device
+    load = load_seconds(model, job.samples(model).shape)
+    samples = job.samples(model)
+    noise = comfy.sample.prepare_noise(samples, SEED)
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", job.steps_a_model)
+    memory = PeakMemory(device)
+
+    def run(levels: Tensor, after_step: Callable[[], None]) -> TimedSampler:
+        sampler = TimedSampler(comfy.samplers.sampler_object("euler"), device)
+        sampler.run(job.guider(model), noise, samples, levels, after_step)
+        return sampler
+
+    long, short = run(sigmas, on_step), run(sigmas[-2:], lambda: None)
+    steps = long.steps[WARM_UP:]
+    quartiles = quantiles(steps, n=4) if len(steps) > 1 else [0.0, 0.0, 0.0]
+    return ModelTiming(
+        step=median(steps),
+        spread=quartiles[2] - quartiles[0],
+        setup=min(long.setup, short.setup),  # the first run after a load does some things once
+        load=load,
+        peak_bytes=memory.peak(),
+        repeats=job.repeats,
+    )
+
+
+class TimedSampler:
+    """The host's sampler, with the time of each of its steps."""
+
+    def __init__(self, sampler: Any, device: torch.device) -> None:
+        self._sampler, self._device = sampler, device
+        self._since = 0.0
+        self.steps: list[float] = []
+        self.setup = 0.0  # of the run around the sampler
+
+    def run(self, guider: Any, noise: Tensor, latent: Tensor, sigmas: Tensor, after_step: Callable[[], None]) -> None:
+        def callback(step: int, denoised: Tensor, x: Tensor, total_steps: int) -> None:
+            now = self._now()
+            self.steps.append(now - self._since)
+            after_step()
+            self._since = time.perf_counter()
+
+        started = self._now()
+        guider.sample(noise, latent, self, sigmas, callback=callback, disable_pbar=True, seed=SEED)
+        self.setup += self._now() - started
+
+    def sample(self, *args: Any, **kwargs: Any) -> Tensor:
+        started = self._since = self._now()
+        result = self._sampler.sample(*args, **kwargs)
+        self.setup -= self._now() - started
+        return result
+
+    def _now(self) -> float:
+        synchronize(self._device)
+        return time.perf_counter()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sampler, name)
+
+
+class PeakMemory:
+    """The most that was in use on `device` since this was made, where PyTorch counts it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._counter = device, getattr(torch, device.type, None)
+        if self._counts():
+            self._counter.reset_peak_memory_stats(device)
+
+    def _counts(self) -> bool:
+        return hasattr(self._counter, "reset_peak_memory_stats") and hasattr(self._counter, "max_memory_allocated")
+
+    def peak(self) -> int | None:
+        return int(self._counter.max_memory_allocated(self._device)) if self._counts() else None
+
+
+def load_seconds(model: Any, latent_shape: Sequence[int]) -> float:
+    """Seconds from the offload device to a model that is ready to run, its patches applied, by the host's rules."""
+    unload_model(model)
+    synchronize(model.load_device)
+    started = time.perf_counter()
+    mm.load_models_gpu([model], memory_required=model.memory_required([2 * latent_shape[0], *latent_shape[1:]]))
+    synchronize(model.load_device)
+    return time.perf_counter() - started
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for the work on `device`, where it is done out of order."""
+    if device.type != "cpu":
+        wait = getattr(getattr(torch, device.type, None), "synchronize", None)
+        if wait is not None:
+            wait()
+
+
+def device_name(device: torch.device) -> str:
+    if device.type != "cpu":
+        return str(mm.get_torch_device_name(device))
+    return f"cpu {platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def setting_key(job: ProfileJob, model: Any, identity: str) -> dict[str, Any]:
+    """All that changes how long a step takes."""
+    return {
+        "model": identity,
+        "dtype": str(model.model_dtype()),
+        "compute dtype": str(model.get_model_object("manual_cast_dtype")),
+        "device": device_name(model.load_device),
+        "memory mode": mm.vram_state.name,
+        "attention": comfy.ldm.modules.attention.optimized_attention.__name__,
+        "latent": list(job.samples(model).shape),
+        "guided": is_guided(job),
+        "conditioning": [conditioning_key(kind) for kind in (job.positive, job.negative)[: 1 + is_guided(job)]],
+        "host": comfyui_version.__version__,
+        "torch": torch.__version__,
+    }
+
+
+def conditioning_key(entries: Any) -> list[Any]:
+    """Lengths of the texts, and what else is attached (a ControlNet, an area, hooks)."""
+    return [[list(getattr(text, "shape", ())), sorted(map(str, extra))] for text, extra in entries]
+
+
+def cache_folder() -> Path:
+    return Path(folder_paths.get_user_directory()) / "tstitch" / "profiles"
