@@ -6,7 +6,7 @@ import logging
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import calibration, guiders, loaders, samplers, schedule, sweep, training
+from . import calibration, guiders, loaders, planning, samplers, schedule, sweep, training
 from .routes import register_routes
 
 logger = logging.getLogger("tstitch")
@@ -19,6 +19,7 @@ NODES = [
     *training.NODES,
     *calibration.NODES,
     *sweep.NODES,
+    *planning.NODES,
 ]
 
 

@@ -88,21 +88,25 @@ def read_timing(folder: Path, key: Mapping[str, Any]) -> ModelTiming | None:
     """What was measured under `key` before; a damaged or foreign file counts as none, with one warning."""
     path = cache_path(folder, key)
     try:
-        text = path.read_text(encoding="utf-8")
+        return _parsed(path.read_text(encoding="utf-8"), key)
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        return _ignore(path, str(error))
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return _ignore(path, "it is not JSON")
+    except (OSError, ValueError, RecursionError) as error:
+        logger.warning("T-Stitch ignores the profile %s (%s) and measures again.", path, error)
+        return None
+
+
+def _parsed(text: str, key: Mapping[str, Any]) -> ModelTiming:
+    """Raises ValueError where `text` is not what was written for `key`."""
+    found = json.loads(text)
     if not isinstance(found, dict) or found.get("format") != FORMAT or found.get("version") != VERSION:
-        return _ignore(path, f"it is no {FORMAT} of version {VERSION}")
+        raise ValueError(f"it is no {FORMAT} of version {VERSION}")
     if _canonical(found.get("key")) != _canonical(key):
-        return _ignore(path, "it is of another setting")
+        raise ValueError("it is of another setting")
     timing = _timing(found.get("timing"))
-    return timing if timing is not None else _ignore(path, "its numbers are damaged")
+    if timing is None:
+        raise ValueError("its numbers are damaged")
+    return timing
 
 
 def write_timing(folder: Path, key: Mapping[str, Any], timing: ModelTiming) -> None:
@@ -134,10 +138,6 @@ def _timing(values: Any) -> ModelTiming | None:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
             return None
     return ModelTiming(**values) if values["step"] > 0 else None
-
-
-def _ignore(path: Path, why: str) -> None:
-    logger.warning("T-Stitch ignores the profile %s (%s) and measures again.", path, why)
 
 
 def _canonical(value: Any) -> str:

@@ -167,15 +167,14 @@ class PeakMemory:
     """The most that was in use on `device` since this was made, where PyTorch counts it."""
 
     def __init__(self, device: torch.device) -> None:
-        self._device, self._counter = device, getattr(torch, device.type, None)
-        if self._counts():
+        self._device = device
+        counter = getattr(torch, device.type, None)
+        self._counter: Any = counter if hasattr(counter, "reset_peak_memory_stats") else None
+        if self._counter is not None:
             self._counter.reset_peak_memory_stats(device)
 
-    def _counts(self) -> bool:
-        return hasattr(self._counter, "reset_peak_memory_stats") and hasattr(self._counter, "max_memory_allocated")
-
     def peak(self) -> int | None:
-        return int(self._counter.max_memory_allocated(self._device)) if self._counts() else None
+        return None if self._counter is None else int(self._counter.max_memory_allocated(self._device))
 
 
 def load_seconds(model: Any, latent_shape: Sequence[int]) -> float:
