@@ -7,7 +7,7 @@ from torch import Tensor
 from ..plots import INK, PAPER, TEXT, add_legend, color_of, new_axes, to_image
 from .budget import Plan
 from .plan import Choice
-from .profile import Profile
+from .profile import Profile, milliseconds
 
 ROWS = 14  # of the table of alternatives at most
 
@@ -22,7 +22,7 @@ def profile_chart(profile: Profile) -> Tensor:
         axes.barh(
             index, 1000 * timing.step, 0.62, color=color_of(index), xerr=500 * timing.spread, ecolor=INK, capsize=6
         )
-        label = f"{1000 * timing.step:.3g} ms"
+        label = f"{milliseconds(timing.step)} ms"
         label += "" if index == len(profile.timings) - 1 else f"  ({base / timing.step:.1f}x)"
         inside = timing.step > 0.6 * longest
         axes.annotate(

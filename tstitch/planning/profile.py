@@ -65,7 +65,7 @@ class Profile:
                 [
                     f"{number}" if number < len(self.models) else f"{number} (final)",
                     mark.name,
-                    f"{1000 * timing.step:.3g}",
+                    milliseconds(timing.step),
                     f"± {50 * timing.spread / timing.step:.1f} %",
                     f"{base / timing.step:.2f}x",
                     f"{timing.load:.2g}",
@@ -77,6 +77,11 @@ class Profile:
         calls = "positive and negative" if self.guided else "cfg 1: positive only"
         fit = "all models fit on the device" if self.together else "the models do not fit together: switches load"
         return "\n".join([*lines, "", f"{self.device}; latent {shape}; {calls}; {fit}."])
+
+
+def milliseconds(seconds: float) -> str:
+    value = 1000 * seconds
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def cache_path(folder: Path, key: Mapping[str, Any]) -> Path:
