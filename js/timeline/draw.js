@@ -27,7 +27,7 @@ import { colourOf, textColourOn } from "./palette.js";
  * @property {number} steps
  * @property {import("./schedule.js").Interval[]} intervals
  * @property {string[]} names of the stages
- * @property {number[]} counts steps of each stage
+ * @property {number[]} counts steps of each stage; empty where they are not known
  * @property {{step: number, text: string}[]} marks of the ruler
  * @property {{boundary: number, label: string, text: string}[]} handles
  * @property {number | null} dragged handle
@@ -38,6 +38,9 @@ import { colourOf, textColourOn } from "./palette.js";
  * @property {boolean} hasPattern
  * @property {LiveState | null} live
  */
+
+/** Pixels of a segment that the handles at its ends may cover. */
+const HANDLE_ROOM = 6;
 
 const USE =
   "Drag a handle to move a split; Shift for fine steps. Double click adds a split where a model waits for one;" +
@@ -203,7 +206,7 @@ function segment({ stage, start, stop }, { names, steps, width }) {
   const made = element("div", "segment");
   place(made, start, stop, steps);
   paintStage(made, stage);
-  made.textContent = fitText(names[stage] ?? "", String(stage + 1), ((stop - start) / steps) * width);
+  made.textContent = fitText(names[stage] ?? "", String(stage + 1), ((stop - start) / steps) * width - HANDLE_ROOM);
   return made;
 }
 
@@ -231,27 +234,39 @@ function chip(name, stage, { canPaint, brush, counts }, live) {
     made.setAttribute("type", "button");
     made.setAttribute("aria-pressed", String(brush === stage));
   }
-  made.title = canPaint ? `${name}: choose it, then drag over the bar to give it steps.` : name;
+  const use = canPaint ? ": choose it, then drag over the bar to give it steps" : "";
+  made.title = `${name}${use}${live ? ` (${detailText(stage, live)})` : ""}`;
   made.toggleAttribute("data-now", live !== null && !live.finished && live.stage === stage);
   const [number, label, figures] = [0, 1, 2].map(() => document.createElement("span"));
   number.textContent = String(stage + 1);
   label.textContent = name;
-  figures.textContent = chipText(counts[stage] ?? 0, stage, live);
+  figures.textContent = chipText(counts[stage], stage, live);
   made.append(number, label, figures);
   return made;
 }
 
 /**
- * @param {number} steps
+ * @param {number | undefined} steps
  * @param {number} stage
  * @param {LiveState | null} live
  */
 function chipText(steps, stage, live) {
+  if (!live && steps === undefined) {
+    return "";
+  }
   if (!live) {
     return `${steps} ${steps === 1 ? "step" : "steps"}`;
   }
-  const [seconds, done] = [live.secondsPerStage[stage] ?? 0, live.stepsPerStage[stage] ?? 0];
-  return done || seconds ? `${done} × ${secondsText(seconds / Math.max(done, 1))} = ${secondsText(seconds)}` : "0 s";
+  return secondsText(live?.secondsPerStage[stage] ?? 0);
+}
+
+/**
+ * @param {number} stage
+ * @param {LiveState} live
+ */
+function detailText(stage, { secondsPerStage, stepsPerStage }) {
+  const [seconds, steps] = [secondsPerStage[stage] ?? 0, stepsPerStage[stage] ?? 0];
+  return `${steps} steps of ${secondsText(seconds / Math.max(steps, 1))} = ${secondsText(seconds)}`;
 }
 
 /** @param {LiveState} live */

@@ -7,7 +7,7 @@ import { general } from "./schedule.js";
 /** Pixels at the node's own zoom. */
 const CHARACTER = 6.2;
 const MARK_GAP = 10;
-const CHIP_WIDTH = 130;
+const CHIP_WIDTH = 112;
 const TICK_GAP = 4;
 
 export const HEIGHT = { status: 16, bar: 30, ruler: 18, chip: 20, gaps: 10 };
@@ -140,11 +140,11 @@ export function totalHeight(count, width) {
  * @param {number} seconds
  */
 export function secondsText(seconds) {
-  if (seconds < 0.0995) {
+  if (seconds > 0 && seconds < 0.0995) {
     return `${Math.round(seconds * 1000)} ms`;
   }
   if (seconds < 9.95) {
-    return `${seconds.toFixed(seconds < 0.995 ? 2 : 1)} s`;
+    return `${seconds ? seconds.toFixed(seconds < 0.995 ? 2 : 1) : 0} s`;
   }
   if (seconds < 99.5) {
     return `${Math.round(seconds)} s`;

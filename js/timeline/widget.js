@@ -134,6 +134,8 @@ class Timeline {
     /** @type {Gesture | null} */
     this.gesture = null;
     this.last = "";
+    /** Whether the node has left its graph. */
+    this.gone = false;
     this.listen();
     this.observer = new ResizeObserver(() => this.resized());
     this.observer.observe(this.drawing.root);
@@ -212,6 +214,9 @@ class Timeline {
     if (!this.drawing.root.isConnected) {
       return keepWatch(this, false);
     }
+    if (this.gone) {
+      return this.handOver();
+    }
     const reading = this.read();
     const state = JSON.stringify([reading, reading.run.totalSteps, this.live, this.hover, this.brush, this.width]);
     if (state !== this.last) {
@@ -269,7 +274,9 @@ class Timeline {
       if (!(error instanceof ScheduleError)) {
         throw error;
       }
-      return { ...view, error: error.message, counts: names.map(() => 0) };
+      const spec = this.parseLoosely(reading);
+      const lacks = spec !== null && !this.kind.isNumber && !reading.locked && canAdd(spec, run);
+      return { ...view, error: error.message, status: lacks ? "double click the bar to add a split" : reading.note };
     }
   }
 
@@ -358,7 +365,7 @@ class Timeline {
     if (event.button === 1) {
       return forwardPress(this.drawing.root, event);
     }
-    if (event.button !== 0) {
+    if (event.button !== 0 || this.gone) {
       return;
     }
     event.stopPropagation(); // or the page would drag the node
@@ -589,7 +596,17 @@ class Timeline {
   destroy() {
     this.finish(true);
     this.observer.disconnect();
-    keepWatch(this, false);
+    this.gone = true;
+    keepWatch(this, this.drawing.root.isConnected && !isOverCanvas(this.drawing.root));
+  }
+
+  /** Undo makes all nodes anew, but Nodes 2.0 leaves the elements of the old ones in place: make room for the new. */
+  handOver() {
+    const successor = app.canvas.graph?.getNodeById(this.node.id);
+    const element = successor && successor !== this.node && widgetOf(successor, NAME)?.element;
+    if (element && !element.isConnected) {
+      this.drawing.root.replaceWith(element);
+    }
   }
 }
 
@@ -603,6 +620,7 @@ class Gesture {
    */
   constructor(timeline, spec, index, brush = null) {
     this.node = timeline.node;
+    timeline.hover = null;
     this.spec = spec;
     this.index = index;
     this.paint = brush;

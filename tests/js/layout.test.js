@@ -64,12 +64,12 @@ test("a label is cut before it is dropped", () => {
 
 test("chips take as many columns as fit, and the widget grows with their rows", () => {
   assert.deepEqual([320, 200, 40].map((width) => chipColumns(2, width)), [2, 1, 1]);
-  assert.equal(chipColumns(8, 600), 4);
+  assert.equal(chipColumns(8, 600), 5);
   assert.equal(totalHeight(8, 320) - totalHeight(2, 320), 3 * HEIGHT.chip);
 });
 
 test("seconds read well at every size", () => {
-  const written = { 0.0123: "12 ms", 0.25: "0.25 s", 3.14159: "3.1 s", 9.96: "10 s", 59.7: "60 s", 125: "2:05 min", 7300: "2:01 h" };
+  const written = { 0: "0 s", 0.0123: "12 ms", 0.25: "0.25 s", 3.14159: "3.1 s", 9.96: "10 s", 59.7: "60 s", 125: "2:05 min", 7300: "2:01 h" };
   for (const [seconds, text] of Object.entries(written)) {
     assert.equal(secondsText(Number(seconds)), text);
   }
