@@ -125,6 +125,8 @@ def limit_training(model: Any, interval: TrainingInterval) -> Any:
             " stage itself."
         )
     base = model.get_model_object("model_sampling")
+    if isinstance(base, IntervalSampling):
+        raise StitchError("model already has a Training Interval: connect the model as it is before that node.")
     start, end = interval.percents(base)
     limited = model.clone()
     if (start, end) != (0, 1):

@@ -242,6 +242,9 @@ def test_the_page_refuses_a_wrong_interval_before_the_run(host_nodes: ModuleType
 def test_what_is_no_single_model_is_refused() -> None:
     with pytest.raises(StitchError, match="model is empty, not a MODEL"):
         limit_training(None, TrainingInterval(0.0, 0.4))
+    limited = limit_training(gaussian_model(), TrainingInterval(0.0, 0.4))
+    with pytest.raises(StitchError, match="already has a Training Interval"):
+        limit_training(limited, TrainingInterval(0.4, 1.0))
     joined = stitched([gaussian_model(), gaussian_model()])
     with pytest.raises(StitchError, match="already stitched"):
         limit_training(joined, TrainingInterval(0.0, 0.4))
