@@ -110,3 +110,21 @@ def test_wrong_input_is_one_sentence_and_the_next_run_works(
     for result in (before, after):
         assert not isinstance(result, str), result
         assert len(result[1]) == 10
+
+
+def test_the_sweep_workflow_draws_its_grid_and_its_plot(server: Server) -> None:
+    async def queue() -> tuple[RunRecord, list[tuple[int, int]], list[tuple[int, int]]]:
+        progress: list[tuple[int, int]] = []
+        async with Client(server.address) as client:
+            prompt = starter_prompt(await client.object_info(), "starter_sweep.json")
+            node = nodes_of_type(prompt, "TStitchSweep")[0]
+            prompt = with_inputs(prompt, node, steps=2, cfg=1.0, fractions="0, 0.5, 1")
+            record = await client.run(prompt, lambda _, value, total: progress.append((value, total)))
+            images = [Image.open(io.BytesIO(await client.image(image))) for image in record.images()]
+            return record, [image.size for image in images], progress
+
+    record, sizes, progress = asyncio.run(queue())
+    assert sorted(size[0] for size in sizes) == [3 * (160 + 8) + 8, 960]
+    assert progress == [(step, 6) for step in range(1, 7)]
+    (table,) = [output["text"][0] for output in record.outputs.values() if "text" in output]
+    assert [line.split()[:2] for line in table.splitlines()[1:4]] == [["0", "0/2"], ["0.5", "1/2"], ["1", "2/2"]]
