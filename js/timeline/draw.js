@@ -37,6 +37,7 @@ import { colourOf, textColourOn } from "./palette.js";
  * @property {number | null} brush stage that a drag paints
  * @property {boolean} hasPattern
  * @property {LiveState | null} live
+ * @property {boolean} editing whether a drag is going on, in which the steps matter more than the last run
  */
 
 /** Pixels of a segment that the handles at its ends may cover. */
@@ -186,7 +187,8 @@ export class Drawing {
 
   /** @param {View} view */
   showChips(view) {
-    const { names, width, live } = view;
+    const { names, width } = view;
+    const live = view.editing ? null : view.live;
     this.chips.style.setProperty("--tstitch-columns", String(chipColumns(names.length, width)));
     const focused = this.chips.contains(document.activeElement) ? document.activeElement : null;
     const index = focused ? [...this.chips.children].indexOf(focused) : -1;

@@ -18,6 +18,7 @@ import { runOf } from "./schedule.js";
 
 const ROUTE = "/tstitch/levels";
 const KEPT = 200;
+const RETRY_MS = 5000;
 
 export class LevelsCache {
   /** @param {(route: string) => Promise<Response>} fetchApi */
@@ -25,6 +26,8 @@ export class LevelsCache {
     this.fetchApi = fetchApi;
     /** @type {Map<string, Levels | null>} null: asked for, or refused */
     this.known = new Map();
+    this.now = Date.now;
+    this.awayUntil = -Infinity;
   }
 
   /**
@@ -49,7 +52,7 @@ export class LevelsCache {
       shift: String(shift),
     }).toString();
     const known = this.known.get(query);
-    if (known === undefined) {
+    if (known === undefined && this.now() >= this.awayUntil) {
       this.ask(query);
     }
     return known ?? null;
@@ -67,7 +70,8 @@ export class LevelsCache {
         this.known.set(query, await response.json());
       }
     } catch {
-      this.known.delete(query); // the server is away: ask again later
+      this.known.delete(query); // the server is away
+      this.awayUntil = this.now() + RETRY_MS;
     }
   }
 }

@@ -45,6 +45,8 @@ const WATCH_MS = 150;
 /** A handle let go this far above or below the bar is removed, in the bar's own pixels. */
 const LEAVE_DISTANCE = 34;
 const PAGE_STEPS = 5;
+/** A pattern with more hand-overs has no room for handles; it is painted instead. */
+const MOST_HANDLES = 40;
 
 /** @type {Kind} */
 const SAMPLER = {
@@ -111,6 +113,7 @@ function keepWatch(timeline, isShown) {
  * @property {boolean} sure whether the noise levels are those of the models that are connected
  * @property {string} key of the run
  * @property {boolean} locked whether a text comes over a link
+ * @property {string | undefined} unknown the text whose value is known only in a run
  */
 
 class Timeline {
@@ -160,6 +163,7 @@ class Timeline {
       run = { ...run, sigmas: measured.sigmas, timesteps: measured.timesteps };
     }
     const unknown = kind.samples ? "steps come over a link" : "connect a sampler";
+    const texts = [kind.splits, "unit", ...(this.canPaint ? ["pattern"] : [])];
     return {
       names: inputs.map((input) => modelName(node, input)),
       unit: String(valueOf(node, "unit") ?? "steps"),
@@ -169,7 +173,8 @@ class Timeline {
       note: plan ? `${run.steps} ${run.steps === 1 ? "step" : "steps"}` : `${run.steps} steps assumed: ${unknown}`,
       sure: sampling.sure || measured !== null,
       key,
-      locked: [kind.splits, "unit", "pattern"].some((name) => isLinked(node, name)),
+      locked: texts.some((name) => isLinked(node, name)),
+      unknown: texts.find((name) => valueOf(node, name) === undefined),
     };
   }
 
@@ -177,8 +182,11 @@ class Timeline {
    * @param {Reading} reading
    * @returns {Spec}
    */
-  parse({ names, unit, pattern, splits }) {
+  parse({ names, unit, pattern, splits, unknown }) {
     const stages = names.length;
+    if (unknown) {
+      throw new ScheduleError(`${unknown} comes over a link, so the bar cannot show it before the run.`);
+    }
     if (!this.kind.isNumber) {
       return parseSpec(splits, unit, pattern, stages);
     }
@@ -258,6 +266,7 @@ class Timeline {
       brush: this.brush,
       hasPattern: reading.pattern.trim() !== "",
       live: this.live,
+      editing: this.gesture !== null,
     };
     try {
       const spec = this.parse(reading);
@@ -336,6 +345,8 @@ class Timeline {
   listen() {
     const { root, bar, status, chips } = this.drawing;
     root.addEventListener("pointerdown", (event) => this.pressed(event));
+    root.addEventListener("pointermove", (event) => forwardPan(root, event));
+    root.addEventListener("pointerup", (event) => forwardPan(root, event));
     root.addEventListener("wheel", (event) => forwardWheel(root, event), { passive: false });
     root.addEventListener("keydown", (event) => this.key(event));
     root.addEventListener("contextmenu", (event) => this.gesture && event.preventDefault());
@@ -362,9 +373,7 @@ class Timeline {
 
   /** @param {PointerEvent} event */
   pressed(event) {
-    if (event.button === 1) {
-      return forwardPress(this.drawing.root, event);
-    }
+    forwardPan(this.drawing.root, event);
     if (event.button !== 0 || this.gone) {
       return;
     }
@@ -664,12 +673,20 @@ function forwardWheel(root, event) {
 }
 
 /**
+ * The middle button moves the canvas.
  * @param {HTMLElement} root
  * @param {PointerEvent} event
  */
-function forwardPress(root, event) {
-  if (isOverCanvas(root)) {
+function forwardPan(root, event) {
+  if (!isOverCanvas(root)) {
+    return;
+  }
+  if (event.type === "pointerdown" && event.button === 1) {
     app.canvas.processMouseDown(event);
+  } else if (event.type === "pointermove" && event.buttons & 4) {
+    app.canvas.processMouseMove(event);
+  } else if (event.type === "pointerup" && event.button === 1) {
+    app.canvas.processMouseUp(event);
   }
 }
 
@@ -681,7 +698,11 @@ function forwardPress(root, event) {
  * @returns {View["handles"]}
  */
 function handlesOf(spec, run, owners, names) {
-  return (boundariesOf(spec, run) ?? []).map((boundary, index) => {
+  const bounds = boundariesOf(spec, run) ?? [];
+  if (bounds.length > MOST_HANDLES) {
+    return [];
+  }
+  return bounds.map((boundary, index) => {
     const [before, after] = spec.pattern.length
       ? [owners[boundary - 1], owners[boundary]]
       : [index, index + 1];

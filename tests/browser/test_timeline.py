@@ -1,0 +1,302 @@
+"""The timeline: drawn from the ordinary widgets, edited by pointer and keyboard, and never saved."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from scripts.browser import ComfyPage
+
+KINDS = ("TStitchKSampler", "TStitchKSamplerAdvanced", "TStitchModelSchedule", "TStitchGuiders")
+STEPS = 20
+
+
+class Timeline:
+    """The only timeline on the page, used as a person does; places on the bar are counted in steps."""
+
+    def __init__(self, page: ComfyPage, node: str, steps: int = STEPS) -> None:
+        self.page, self.node, self.steps = page, node, steps
+        page.show(node, 1.5)
+        self.mouse, self.keyboard = page.page.mouse, page.page.keyboard
+
+    def find(self, name: str) -> Locator:
+        return self.page.page.locator(f".tstitch-timeline .tstitch-{name}")
+
+    def point(self, step: float) -> tuple[float, float]:
+        box = self.find("bar").bounding_box()
+        assert box is not None
+        return box["x"] + box["width"] * step / self.steps, box["y"] + box["height"] / 2
+
+    def drag(self, start: float, stop: float, away: float = 0) -> None:
+        (x, y), (to, _) = self.point(start), self.point(stop)
+        self.mouse.move(x, y)
+        self.mouse.down()
+        self.mouse.move((x + to) / 2, y + away / 2)
+        self.mouse.move(to, y + away)
+        self.mouse.up()
+
+    def double_click(self, step: float) -> None:
+        self.mouse.dblclick(*self.point(step))
+
+    @property
+    def status(self) -> str:
+        return self.find("status > :first-child").inner_text()
+
+    def expect_handles(self, *steps: int) -> None:
+        handles = self.find("handle")
+        expect(handles).to_have_count(len(steps))
+        for index, step in enumerate(steps):
+            expect(handles.nth(index)).to_have_attribute("aria-valuenow", str(step))
+
+    def expect_texts(self, **texts: object) -> None:
+        values = self.page.widgets(self.node)
+        assert {name: values[name] for name in texts} == texts
+
+    def undo(self) -> None:
+        self.keyboard.press("Control+z")
+        self.page.settle(2)
+
+
+@pytest.fixture
+def shot(page: ComfyPage, renderer: str) -> Callable[[str], None]:
+    """Keep a picture of the page, where SHOTS names a folder."""
+
+    def take(name: str) -> None:
+        if os.environ.get("SHOTS"):
+            page.screenshot(Path(os.environ["SHOTS"]) / f"timeline-{name}-{renderer}.png")
+
+    return take
+
+
+@pytest.fixture
+def sampler(page: ComfyPage) -> Timeline:
+    """T-Stitch KSampler with both starter models."""
+    node = page.add("TStitchKSampler", (400, 50), steps=STEPS)
+    for model, socket in (("S", "small_model"), ("XL", "model")):
+        page.connect(page.add("TStitchLoadStarter", (50, 50), model=model), "MODEL", node, socket)
+    page.load(page.workflow())  # from here on the page knows a state to undo to
+    return Timeline(page, node)
+
+
+@pytest.fixture
+def schedule(page: ComfyPage) -> Timeline:
+    """Three models into Multi-Model Schedule, and that into a stock KSampler."""
+    node = page.add("TStitchModelSchedule", (400, 50), splits="0.3, 0.6")
+    for model, socket in (("XL", "final_model"), ("S", "model_1"), ("B", "model_2")):
+        page.connect(page.add("TStitchLoadStarter", (50, 50), model=model), "MODEL", node, socket)
+        page.settle()  # the next socket appears
+    page.connect(node, "MODEL", page.add("KSampler", (800, 50), steps=STEPS), "model")
+    page.load(page.workflow())
+    return Timeline(page, node)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_the_last_widget_and_never_saved(page: ComfyPage, kind: str) -> None:
+    node = page.add(kind)
+    Timeline(page, node)
+    expect(page.page.locator(".tstitch-timeline")).to_be_visible()
+    last = page.evaluate("id => { const w = driver.locate(id).widgets.at(-1); return [w.name, w.serialize]; }", node)
+    assert last == ["tstitch_timeline", False]
+    (saved,) = page.workflow()["nodes"]
+    assert saved["widgets_values"] == list(page.widgets(node).values())
+    assert "tstitch_timeline" not in page.prompt()[node]["inputs"]
+
+
+def test_a_drag_writes_the_fraction_and_is_one_step_of_undo(sampler: Timeline) -> None:
+    sampler.expect_handles(8)
+    sampler.drag(8, 12.2)
+    sampler.expect_texts(fraction=0.6)
+    sampler.expect_handles(12)
+    sampler.undo()
+    sampler.expect_texts(fraction=0.4)
+    sampler.expect_handles(8)
+    sampler.drag(8, 4)  # Nodes 2.0 keeps the old node's elements after an undo
+    sampler.expect_texts(fraction=0.2)
+    sampler.expect_handles(4)
+
+
+def test_escape_takes_a_drag_back(sampler: Timeline) -> None:
+    sampler.mouse.move(*sampler.point(8))
+    sampler.mouse.down()
+    sampler.mouse.move(*sampler.point(14))
+    sampler.expect_handles(14)
+    sampler.keyboard.press("Escape")
+    sampler.mouse.up()
+    sampler.expect_texts(fraction=0.4)
+    sampler.expect_handles(8)
+
+
+def test_the_one_split_of_a_sampler_can_be_neither_removed_nor_doubled(sampler: Timeline) -> None:
+    sampler.drag(8, 10, away=150)
+    sampler.double_click(15)
+    sampler.expect_texts(fraction=0.5)
+    sampler.expect_handles(10)
+
+
+def test_keys_move_a_split(schedule: Timeline) -> None:
+    handle = schedule.find("handle").first
+    expect(handle).to_have_attribute("role", "slider")
+    expect(handle).to_have_attribute("aria-label", "Split between S and B")
+    handle.focus()
+    for key, splits in {
+        "ArrowRight": "0.35, 0.6",
+        "Shift+ArrowLeft": "0.349, 0.6",
+        "End": "0.6, 0.6",
+        "Home": "0, 0.6",
+        "Delete": "0.6",
+    }.items():
+        schedule.keyboard.press(key)
+        schedule.expect_texts(splits=splits)
+    assert schedule.node in schedule.page.nodes(), "Delete is the handle's, not the node's"
+
+
+def test_shift_moves_without_snapping(schedule: Timeline) -> None:
+    schedule.keyboard.down("Shift")
+    schedule.drag(6, 8.26)
+    schedule.keyboard.up("Shift")
+    first = float(schedule.page.widgets(schedule.node)["splits"].split(",")[0])
+    assert abs(first - 0.413) <= 0.004
+    assert first not in (0.4, 0.45)
+
+
+def test_a_split_is_dragged_out_and_comes_back_by_double_click(schedule: Timeline) -> None:
+    schedule.drag(12, 12, away=150)
+    schedule.expect_texts(splits="0.3")
+    expect(schedule.find("message")).to_have_text(
+        "3 models need 2 splits, got 1: edit splits, or connect as many models."
+    )
+    assert schedule.status == "double click the bar to add a split"
+    schedule.double_click(15)
+    schedule.expect_texts(splits="0.3, 0.75")
+    schedule.expect_handles(6, 15)
+    schedule.double_click(3)  # every model has its split
+    schedule.expect_texts(splits="0.3, 0.75")
+
+
+def test_painting_writes_a_pattern(schedule: Timeline) -> None:
+    schedule.keyboard.down("Alt")
+    schedule.drag(0.5, 2.5)
+    schedule.keyboard.up("Alt")
+    schedule.expect_texts(pattern="2x3 1x3 2x6 3x8", splits="0.3, 0.6")
+    schedule.find("chip").nth(2).click()
+    expect(schedule.find("chip").nth(2)).to_have_attribute("aria-pressed", "true")
+    schedule.drag(4.5, 3.5)
+    schedule.expect_texts(pattern="2x3 3x2 1x1 2x6 3x8")
+    schedule.find("chip").nth(2).click()
+    schedule.drag(3, 1)
+    schedule.expect_texts(pattern="2x1 3x4 1x1 2x6 3x8")
+    schedule.undo()
+    schedule.expect_texts(pattern="2x3 3x2 1x1 2x6 3x8")
+    schedule.find("clear").click()
+    schedule.expect_texts(pattern="", splits="0.3, 0.6")
+    schedule.expect_handles(6, 12)
+
+
+def test_texts_changed_from_outside_are_drawn(schedule: Timeline) -> None:
+    page, node = schedule.page, schedule.node
+    page.set_widget(node, "splits", "0.1, 0.9")
+    schedule.expect_handles(2, 18)
+    page.set_widget(node, "unit", "sigma")
+    expect(schedule.find("message")).to_have_text(
+        "splits in unit sigma must fall, as the noise does: 0.1 comes before 0.9."
+    )
+    page.set_widget(node, "splits", "0.9, 0.1")
+    schedule.expect_handles(2, 18)
+    page.set_widget(node, "pattern", "1x2 nonsense")
+    expect(schedule.find("message")).to_contain_text('pattern must look like "1x8 2x12"')
+    schedule.expect_texts(pattern="1x2 nonsense")
+    page.set_widget(page.node_of_type("KSampler"), "steps", 10)
+    page.set_widget(node, "pattern", "1x5 3x5")
+    schedule.expect_handles(5)
+
+
+def test_hovering_shows_step_and_noise_level(schedule: Timeline) -> None:
+    schedule.mouse.move(*schedule.point(10.5))
+    expect(schedule.find("status")).to_have_text(re.compile(r"^step 11 · t 0\.5 · σ 0\.5 · B"))  # exact: all are flows
+    schedule.page.set_widget(schedule.page.node_of_type("KSampler"), "scheduler", "beta")
+    expect(schedule.find("status")).to_have_text(re.compile(r"^step 11 · t 0\.\d+ · σ 0\.\d+ · B"))
+
+
+def test_levels_of_unknown_models_are_marked_as_a_guess(page: ComfyPage) -> None:
+    line = Timeline(page, page.add("TStitchKSampler", steps=STEPS, scheduler="karras"))
+    line.mouse.move(*line.point(0.5))
+    expect(line.find("status")).to_have_text(re.compile(r"^step 1 · t ≈ 1 · σ ≈ 14\.61 · small_model"))
+
+
+def test_stitch_guiders_read_the_scheduler_of_their_sampler(page: ComfyPage) -> None:
+    node = page.add("TStitchGuiders", (400, 50))
+    line = Timeline(page, node)
+    expect(line.find("status")).to_have_text("20 steps assumed: connect a sampler")
+    sampler = page.add("SamplerCustomAdvanced", (800, 50))
+    page.connect(node, "GUIDER", sampler, "guider")
+    page.connect(page.add("BasicScheduler", (400, 400), steps=12), "SIGMAS", sampler, "sigmas")
+    expect(line.find("status")).to_have_text("12 steps")
+    line.expect_handles(5)
+
+
+def test_names_and_steps_are_found_through_a_subgraph(schedule: Timeline) -> None:
+    page = schedule.page
+    page.evaluate("id => { app.graph.convertToSubgraph(new Set([driver.locate(id)])); }", schedule.node)
+    page.settle(2)
+    page.evaluate("() => app.canvas.setGraph(app.graph.nodes.find(node => node.subgraph).subgraph)")
+    page.settle(3)
+    expect(schedule.find("status")).to_have_text("20 steps")
+    assert [name.strip() for name in schedule.find("chip > :nth-child(2)").all_inner_texts()] == ["S", "B", "XL"]
+    page.evaluate("() => app.canvas.setGraph(app.graph.rootGraph ?? app.graph)")
+
+
+def test_nothing_is_left_of_a_removed_node(schedule: Timeline) -> None:
+    page = schedule.page
+    page.remove(schedule.node)
+    expect(page.page.locator(".tstitch-timeline")).to_have_count(0)
+
+
+LIVE = {"steps": 20, "names": ["small_model", "model"], "savedSeconds": None}
+
+
+def live(page: ComfyPage, node: str, **state: object) -> None:
+    page.evaluate("([id, state]) => driver.widget(id, 'tstitch_timeline').setLive(state)", [node, {**LIVE, **state}])
+
+
+def test_a_run_lights_its_step_and_leaves_its_figures(sampler: Timeline, shot: Callable[[str], None]) -> None:
+    page, node = sampler.page, sampler.node
+    state = {"step": 9, "stage": 1, "secondsPerStage": [0.8, 0.5], "stepsPerStage": [8, 1], "restSeconds": 5.5}
+    live(page, node, **state, finished=False)
+    expect(sampler.find("status")).to_contain_text("step 10 of 20 · 5.5 s left")
+    expect(sampler.find("chip").nth(1)).to_have_attribute("data-now", "")
+    expect(sampler.find("now")).to_be_visible()
+    shot("running")
+    state = {"step": 20, "stage": 1, "secondsPerStage": [0.8, 6.0], "stepsPerStage": [8, 12], "restSeconds": 0}
+    levels = {"sigmas": [2.0 - step / 10 for step in range(21)], "timesteps": [1 - step / 20 for step in range(21)]}
+    live(page, node, **state, **levels, finished=True, savedSeconds=3.2)
+    expect(sampler.find("status")).to_contain_text("6.8 s · saved 3.2 s (32 %)")
+    expect(sampler.find("chip").nth(0)).to_contain_text("0.80 s")
+    expect(sampler.find("now")).to_be_hidden()
+    sampler.mouse.move(*sampler.point(10.5))
+    expect(sampler.find("status")).to_contain_text("step 11 · t 0.5 · σ 1 ")  # the levels that the run has measured
+    shot("finished")
+    live_off = "id => driver.widget(id, 'tstitch_timeline').setLive(null)"
+    page.evaluate(live_off, node)
+    expect(sampler.find("chip").nth(0)).to_contain_text("8 steps")
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_pictures(schedule: Timeline, shot: Callable[[str], None], theme: str) -> None:
+    """Idle and while a handle is dragged, in both themes; the pictures are for people, this checks the colours."""
+    page = schedule.page
+    page.evaluate("theme => app.extensionManager.setting.set('Comfy.ColorPalette', theme)", theme)
+    page.settle(2)
+    shot(f"idle-{theme}")
+    schedule.mouse.move(*schedule.point(6))
+    schedule.mouse.down()
+    schedule.mouse.move(*schedule.point(9))
+    shot(f"dragging-{theme}")
+    schedule.mouse.up()
+    colours = schedule.find("segment").evaluate_all("all => all.map(each => getComputedStyle(each).backgroundColor)")
+    assert colours == ["rgb(0, 114, 178)", "rgb(230, 159, 0)", "rgb(0, 158, 115)"]
+    page.evaluate("() => app.extensionManager.setting.set('Comfy.ColorPalette', 'dark')")
