@@ -53,7 +53,7 @@ class Run:
 
     @property
     def title(self) -> str:
-        return "→".join(self.stages) + (f" {self.fraction:g}" if len(self.stages) > 1 else "")
+        return "\N{RIGHTWARDS ARROW}".join(self.stages) + (f" {self.fraction:g}" if len(self.stages) > 1 else "")
 
     def stage_names(self, steps: int) -> list[str]:
         """The model of each step; the first stage takes round(fraction * steps), halves up."""

@@ -18,7 +18,7 @@ def quality_rows(results: dict[str, Any]) -> list[list[str]]:
     return [
         [run["run"], f"{run['cfg']:g}", f"{run['fid']:.3f}", f"{run['fid_vae']:.3f}", f"{run['accuracy']:.3f}"]
         for run in results["runs"]
-        if run["run"] in ("S", "XL") or run["run"].startswith("S→XL")
+        if run["run"] in ("S", "XL") or run["run"].startswith("S\N{RIGHTWARDS ARROW}XL")
     ]
 
 
@@ -59,7 +59,7 @@ def numbers() -> str:
     speed = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))
     parts = [
         speed_caption(speed),
-        table(["S→XL", "seconds", "speed-up", "over ideal"], speed_rows(speed)),
+        table(["S\N{RIGHTWARDS ARROW}XL", "seconds", "speed-up", "over ideal"], speed_rows(speed)),
         quality_caption(quality),
         table(["", "cfg", "FID", "FID to reconstructions", "class accuracy"], quality_rows(quality)),
     ]
