@@ -78,3 +78,9 @@ def test_every_locale_has_the_same_files() -> None:
     languages = {path.name: sorted(file.name for file in path.iterdir()) for path in (ROOT / "locales").iterdir()}
     assert set(languages) == {"en", "ko", "ja", "zh"}
     assert len({json.dumps(files) for files in languages.values()}) == 1
+
+
+def test_a_change_runs_the_same_tests_as_a_developer() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert "python dev.py test" in workflow
+    assert "dev.py test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")

@@ -1,0 +1,131 @@
+"""Every example workflow opened in the real page, and the picture of the README dragged into it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import urllib.request
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from scripts.browser import ComfyPage, change_setting
+from scripts.locales import TRANSLATIONS, read_locale
+from scripts.server import Server
+from scripts.workflow import to_prompt
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = sorted((ROOT / "workflows").glob("*.json"))
+FROZEN = sorted((ROOT / "tests" / "data" / "workflows").glob("*/*.json"))
+TITLE = 30  # height of a node's title, which lies above its position
+NOTES = ("MarkdownNote", "Note")
+
+
+def read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def object_info(server: Server) -> dict[str, Any]:
+    with urllib.request.urlopen(f"http://{server.address}/object_info", timeout=60) as answer:
+        return json.load(answer)
+
+
+def skip_without_stock_nodes(workflow: dict[str, Any], object_info: dict[str, Any]) -> None:
+    stock = {node["type"] for node in workflow["nodes"]} - set(object_info) - set(NOTES)
+    if lacking := sorted(name for name in stock if not name.startswith("TStitch")):
+        pytest.skip(f"this ComfyUI has no {', '.join(lacking)}")
+
+
+def values(workflow: dict[str, Any]) -> dict[str, Any]:
+    return {str(node["id"]): [node["type"], node.get("title"), node["widgets_values"]] for node in workflow["nodes"]}
+
+
+def links(workflow: dict[str, Any]) -> set[tuple[str, ...]]:
+    """By the names of the sockets: their numbers change when the page hides those that are not in use."""
+    nodes = {node["id"]: node for node in workflow["nodes"]}
+    return {
+        (str(origin), nodes[origin]["outputs"][slot]["name"], str(target), nodes[target]["inputs"][socket]["name"])
+        for _, origin, slot, target, socket, _ in workflow["links"]
+    }
+
+
+def what_runs(prompt: dict[str, Any]) -> dict[str, Any]:
+    return {number: [node["class_type"], node["inputs"]] for number, node in prompt.items()}
+
+
+@pytest.mark.parametrize("path", [*SHIPPED, *FROZEN], ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_workflow_opens_as_it_was_saved(page: ComfyPage, path: Path, object_info: dict[str, Any]) -> None:
+    workflow = read(path)
+    skip_without_stock_nodes(workflow, object_info)
+    page.load(workflow)
+    assert page.evaluate("() => app.graph.nodes.filter(node => node.has_errors).map(node => node.type)") == []
+    unknown = "() => app.graph.nodes.map(node => node.type).filter(type => !(type in LiteGraph.registered_node_types))"
+    assert page.evaluate(unknown) == []
+    saved = page.workflow()
+    titled = {number: title for number, (_, title, _) in values(workflow).items() if title}
+    assert {number: values(saved)[number][1] for number in titled} == titled
+    assert {number: found[::2] for number, found in values(saved).items()} == {
+        number: found[::2] for number, found in values(workflow).items()
+    }
+    assert links(saved) == links(workflow)
+    assert what_runs(page.prompt()) == what_runs(to_prompt(workflow, object_info))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_no_node_lies_on_another(page: ComfyPage, path: Path, object_info: dict[str, Any]) -> None:
+    workflow = read(path)
+    skip_without_stock_nodes(workflow, object_info)
+    page.load(workflow)
+    page.settle()
+    nodes = page.evaluate("() => app.graph.nodes.map(node => [node.title, ...node.pos, ...node.size])")
+    boxes = [(title, x, y - TITLE, x + width, y + height) for title, x, y, width, height in nodes]
+    overlapping = [
+        (one[0], other[0])
+        for one, other in combinations(boxes, 2)
+        if one[1] < other[3] and other[1] < one[3] and one[2] < other[4] and other[2] < one[4]
+    ]
+    assert overlapping == []
+
+
+def test_the_picture_of_the_readme_can_be_dragged_in(page: ComfyPage) -> None:
+    picture = ROOT / "docs" / "demo.png"
+    carried = json.loads(Image.open(picture).text["workflow"])
+    page.evaluate(
+        """async data => {
+            const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0));
+            await app.handleFile(new File([bytes], "demo.png", { type: "image/png" }));
+        }""",
+        base64.b64encode(picture.read_bytes()).decode(),
+    )
+    page.wait_for("app.graph.nodes.length > 0")
+    assert links(page.workflow()) == links(carried)
+    prompt = json.loads(Image.open(picture).text["prompt"])
+    assert what_runs(page.prompt()) == what_runs(prompt)
+
+
+@pytest.fixture(params=TRANSLATIONS)
+def foreign_page(request: pytest.FixtureRequest, tab: ComfyPage) -> Iterator[tuple[str, ComfyPage]]:
+    """Another tab, in another language."""
+    change_setting(tab.address, "Comfy.Locale", request.param)
+    other = ComfyPage(tab.page.context.new_page(), tab.address)
+    try:
+        other.open()
+        yield request.param, other
+    finally:
+        other.page.close()
+        change_setting(tab.address, "Comfy.Locale", "en")
+
+
+def test_the_page_speaks_other_languages(foreign_page: tuple[str, ComfyPage]) -> None:
+    language, page = foreign_page
+    texts = read_locale(language)["TStitchModelSchedule"]
+    node = page.add("TStitchModelSchedule")
+    title = page.evaluate("id => driver.locate(id).title", node)
+    labels = page.evaluate("id => driver.locate(id).widgets.map(widget => widget.label ?? widget.name)", node)
+    assert title == texts["display_name"]
+    assert {texts["inputs"][name]["name"] for name in ("splits", "unit", "memory")} <= set(labels)
