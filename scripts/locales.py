@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from scripts.server import choose_port, running_server
+from scripts.server import free_port, running_server
 from scripts.workflow import Json, options_of, ordered_inputs
 from scripts.workflows import fetch_object_info
 
@@ -71,7 +71,7 @@ def differences(source: Json, translation: Json) -> tuple[list[str], list[str]]:
 def main() -> int:
     with tempfile.TemporaryDirectory(prefix="tstitch-locales-") as base:
         host = Path(os.environ["COMFYUI_PATH"])
-        with running_server(host, Path(base), choose_port(None), cpu=True) as server:
+        with running_server(host, Path(base), free_port(), cpu=True) as server:
             source = english(asyncio.run(fetch_object_info(server.address)))
     write_locale(SOURCE, source)
     complete = True

@@ -12,8 +12,8 @@ def hugging_face(name: str, directory: str, repository: str, path: str = "") -> 
     return ModelFile(name, directory, f"{HUGGING_FACE}/{repository}/resolve/main/{path or name}")
 
 
-def drive(name: str, key: str) -> ModelFile:
-    return ModelFile(name, "diffusion_models", f"{DRIVE}/{key}/view")
+def drive(name: str, key: str, directory: str = "diffusion_models") -> ModelFile:
+    return ModelFile(name, directory, f"{DRIVE}/{key}/view")
 
 
 SD_VAE = hugging_face("vae-ft-mse-840000-ema-pruned.safetensors", "vae", "stabilityai/sd-vae-ft-mse-original")
@@ -24,6 +24,9 @@ DIT_XL = ModelFile(
     "diffusion_models",
     "https://dl.fbaipublicfiles.com/DiT/models/DiT-XL-2-256x256.pt",
 )
+U_VIT_H = drive("imagenet256_uvit_huge.pth", "13StUdrjaaSXjfqqF7M47BzPyhMAArQ4u")
+LDM_S = drive("ldm_s.ckpt", "1HgKfkIHr14O8HjIf-RCw8cLEdsbn2h9h", "checkpoints")
+LDM = drive("ldm.ckpt", "1YRnLZuR8xIS9GgtU7a_sTTH5G2KkJk7s", "checkpoints")
 SHORTCUT = ModelFile(
     "imagenet-shortcut-xl.safetensors", "diffusion_models", "https://github.com/kvfrans/shortcut-models"
 )

@@ -81,8 +81,11 @@ def choose_port(wanted: int | None) -> int:
                 f"Port {wanted} is taken: stop what uses it, or leave --port out and a free one is found."
             )
         return wanted
-    if is_free(DEFAULT_PORT):
-        return DEFAULT_PORT
+    return DEFAULT_PORT if is_free(DEFAULT_PORT) else free_port()
+
+
+def free_port() -> int:
+    """Any that nothing listens on; other programs that start now look for ComfyUI's usual one."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

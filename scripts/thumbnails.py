@@ -18,7 +18,7 @@ from PIL import Image
 
 from scripts.browser import Box, ComfyPage, running_browser
 from scripts.client import Client
-from scripts.server import Server, choose_port, running_server
+from scripts.server import Server, free_port, running_server
 from scripts.workflow import Json, to_prompt
 
 FOLDER = Path(__file__).resolve().parent.parent / "workflows"
@@ -85,7 +85,7 @@ def main() -> int:
         settings.parent.mkdir(parents=True)
         settings.write_text(json.dumps(SETTINGS))
         host = Path(os.environ["COMFYUI_PATH"])
-        with running_server(host, base, choose_port(None), cpu=not torch.cuda.is_available()) as server:
+        with running_server(host, base, free_port(), cpu=not torch.cuda.is_available()) as server:
             for name in [name for name in names if not needs_download(workflows[name])]:
                 write(name, sheet(asyncio.run(pictures_of_run(server, workflows[name]))))
             shown = [name for name in names if needs_download(workflows[name])]

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from scripts.browser import VUE_NODES, ComfyPage, change_setting, running_browser
-from scripts.server import Server, choose_port, running_server
+from scripts.server import Server, free_port, running_server
 
 RENDERERS = {"classic": False, "nodes2": True}
 
@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     # Previews on, so that the tests see whether ours leave them alone.
     arguments = ("--preview-method", "latent2rgb")
     host = Path(os.environ["COMFYUI_PATH"])
-    with running_server(host, base, choose_port(None), not torch.cuda.is_available(), *arguments) as it:
+    with running_server(host, base, free_port(), not torch.cuda.is_available(), *arguments) as it:
         yield it
 
 

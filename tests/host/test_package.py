@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from dev import PACK
-from scripts.server import Server, choose_port, running_server
+from scripts.server import Server, free_port, running_server
 from tstitch_testing.package import ROOT, install_pack, packed_files
 
 RELEASED = json.loads((ROOT / "tests" / "data" / "public_nodes.json").read_text(encoding="utf-8"))
@@ -47,7 +47,7 @@ print(json.dumps({"loaded": loaded, "seconds": seconds, "new": sorted(new)}))
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     base = tmp_path_factory.mktemp("base")
     install_pack(base / "custom_nodes", PACK)
-    with running_server(Path(os.environ["COMFYUI_PATH"]), base, choose_port(None), not torch.cuda.is_available()) as it:
+    with running_server(Path(os.environ["COMFYUI_PATH"]), base, free_port(), not torch.cuda.is_available()) as it:
         yield it
 
 

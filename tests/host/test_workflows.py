@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from scripts.client import Client, RunError
-from scripts.server import Server, choose_port, running_server
+from scripts.server import Server, free_port, running_server
 from scripts.workflow import nodes_of_type, to_prompt, with_inputs
 from scripts.workflows import GRAPHS
 from tstitch_testing.stand_ins import RUNNING, write_stand_ins
@@ -51,7 +51,7 @@ def files_of(workflow: dict[str, Any]) -> list[dict[str, str]]:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     base = tmp_path_factory.mktemp("base")
     write_stand_ins(base, [file for path in SHIPPED for file in files_of(read(path))])
-    with running_server(Path(os.environ["COMFYUI_PATH"]), base, choose_port(None), not ON_GPU) as it:
+    with running_server(Path(os.environ["COMFYUI_PATH"]), base, free_port(), not ON_GPU) as it:
         yield it
 
 

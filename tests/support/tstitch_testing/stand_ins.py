@@ -15,10 +15,16 @@ import torch
 from PIL import Image
 
 from tstitch_testing.checkpoints import dit_config, original_weights, save
+from tstitch_testing.ldm_files import LDMShape, ldm_weights
+from tstitch_testing.uvit_files import uvit_config, uvit_weights
 
 
 def save_dit(path: Path, **config: Any) -> None:
     save(original_weights(dit_config(**config)), path)
+
+
+def save_ldm(path: Path, **shape: Any) -> None:
+    save(ldm_weights(LDMShape(rows=1001, **shape)), path, "state_dict")
 
 
 def save_tiny_vae(path: Path) -> None:
@@ -35,10 +41,13 @@ def save_tiny_vae(path: Path) -> None:
     save(state, path)
 
 
-RUNNING: dict[str, Callable[[Path], None]] = {
+RUNNING: dict[str, Callable[[Path], object]] = {
     "DiT-XL-2-256x256.pt": lambda path: save_dit(path, depth=4),
     "dit_b_256.pt": save_dit,
     "dit_s_256.pt": lambda path: save_dit(path, depth=2),
+    "imagenet256_uvit_huge.pth": lambda path: save(uvit_weights(uvit_config()), path),
+    "ldm.ckpt": lambda path: save_ldm(path, width=64, context=24),
+    "ldm_s.ckpt": save_ldm,
     "imagenet-shortcut-xl.safetensors": lambda path: save_dit(path, learn_sigma=False, shortcut=True),
     "vae-ft-mse-840000-ema-pruned.safetensors": save_tiny_vae,
 }
