@@ -433,7 +433,8 @@ def dit_s_u_vit() -> Graph:
         "DiT-S and U-ViT-H",
         prose("""
             Two architectures that were trained on the same latents, and a pair of the paper: DiT-S draws the first
-            30 %, U-ViT-H finishes. Their noise schedules differ a little; the latents are converted exactly where they meet.
+            30 %, U-ViT-H finishes. Their noise schedules differ a little; the latents are
+            converted exactly where they meet.
             """),
     )
     graph.column("Models")
