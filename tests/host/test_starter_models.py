@@ -49,6 +49,49 @@ def test_a_stitched_run_is_the_plain_loop(
     assert latent.std() > 0.5
 
 
+@pytest.mark.parametrize("steps", [1, 2, 4, 128])
+def test_the_shortcut_model_takes_the_steps_of_its_paper(
+    host_nodes: ModuleType, starters: dict[str, Any], steps: int
+) -> None:
+    """Algorithm 2 of arXiv 2410.12557 by the stock KSampler: euler, the scheduler simple, cfg 1."""
+    model, _, positive, negative, latent = starters["Shortcut"]
+    node = host_nodes.NODE_CLASS_MAPPINGS["KSampler"]()
+    with torch.inference_mode():
+        (drawn,) = node.sample(model, SEED, steps, 1.0, "euler", "simple", positive, negative, latent)
+        noise = comfy.sample.prepare_noise(torch.zeros_like(drawn["samples"]), SEED)
+        expected = sample([load_denoiser("Shortcut")] * steps, noise, torch.eye(10), 1.0)
+    assert torch.allclose(drawn["samples"], expected, atol=1e-4)
+
+
+def test_the_shortcut_model_draws_in_one_step_what_it_draws_in_eight(
+    host_nodes: ModuleType, starters: dict[str, Any]
+) -> None:
+    """Where the flow model of its size, in one step, gives the mean of its class."""
+    node, drawn = host_nodes.NODE_CLASS_MAPPINGS["KSampler"](), {}
+    for name in ("Shortcut", "B"):
+        model, _, positive, negative, latent = starters[name]
+        for steps in (1, 8):
+            with torch.inference_mode():
+                result = node.sample(model, SEED, steps, 1.0, "euler", "simple", positive, negative, latent)
+            drawn[name, steps] = result[0]["samples"]
+    error = {name: (drawn[name, 1] - drawn[name, 8]).norm() / drawn[name, 8].norm() for name in ("Shortcut", "B")}
+    assert error["Shortcut"] < 0.5 * error["B"]
+
+
+def test_the_shortcut_model_starts_for_a_flow_model(host_nodes: ModuleType, starters: dict[str, Any]) -> None:
+    """As a stage: two steps of 1/4 by Shortcut, then XL; on the noise levels that XL's scheduler gives."""
+    settings = {"cfg": 1.0, "fraction": 0.5, "steps": 4}
+    model, _, positive, negative, latent = starters["XL"]
+    node, conds = host_nodes.NODE_CLASS_MAPPINGS["TStitchKSampler"], {"positive": positive, "negative": negative}
+    widgets = {**settings, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0}
+    with torch.inference_mode():
+        drawn = node.execute(model, starters["Shortcut"][0], SEED, latent_image=latent, **conds, **widgets).result[0]
+        noise = comfy.sample.prepare_noise(torch.zeros_like(drawn["samples"]), SEED)
+        stages = [load_denoiser("Shortcut")] * 2 + [load_denoiser("XL")] * 2
+        expected = sample(stages, noise, torch.eye(10), 1.0)
+    assert torch.allclose(drawn["samples"], expected, atol=2e-4)
+
+
 def test_a_noise_predicting_model_starts_for_a_flow_model(host_nodes: ModuleType, starters: dict[str, Any]) -> None:
     """S-eps and S draw the same thing early on, so the mixed run ends near the run of flow models only."""
     mixed = draw(host_nodes, starters, "S-eps", "XL")[0]["samples"]

@@ -24,6 +24,7 @@ STARTERS = {
     "B": "starter_b.safetensors",
     "S": "starter_s.safetensors",
     "S-eps": "starter_s_eps.safetensors",
+    "Shortcut": "starter_shortcut.safetensors",
 }
 VAE = "starter_vae.safetensors"
 PIXELS_PER_LATENT = 4
