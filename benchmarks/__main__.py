@@ -6,10 +6,12 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import interval, quality, readme, shortcut, speed
+from benchmarks import alternatives, full_size, interval, quality, readme, shortcut, speed
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "speed": speed.main,
+    "alternatives": alternatives.main,
+    "full_size": full_size.main,
     "shortcut": shortcut.measure,
     "interval": interval.measure,
     **{name: partial(quality.measure, [name]) for name in quality.GROUPS},

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +33,7 @@ from benchmarks.starter import (
     sample,
     weights_path,
 )
+from benchmarks.timing import machine
 from training.data import load_split, to_signal
 
 RESULTS = Path(__file__).parent / "results" / "starter_models.json"
@@ -139,11 +139,7 @@ def evaluate(samples: int, steps: int, only: list[str], fresh: bool) -> None:
     classifier = metadata(WEIGHTS)
     known = {} if fresh or not RESULTS.is_file() else json.loads(RESULTS.read_text())
     results: dict[str, Any] = {
-        "machine": {
-            "processor": platform.processor() or platform.machine(),
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-        },
+        "machine": machine(),
         "classifier": {"test_accuracy": float(classifier["test_accuracy"]), "sha256": checksum(WEIGHTS)},
         "files": weights,
         "costs": costs(denoisers),
