@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -56,7 +57,7 @@ def build_runs(nodes: dict[str, Any], folder: Path) -> Runs:
         for fraction in FRACTIONS:
             node, pair = nodes["TStitchKSampler"], {"model": models[large], "small_model": models[small]}
             title = f"{small} → {large} {fraction:g}"
-            runs[title] = lambda node=node, pair=pair, part=fraction: node.execute(**pair, **inputs, fraction=part)
+            runs[title] = partial(node.execute, **pair, **inputs, fraction=fraction)
     return runs
 
 
