@@ -9,7 +9,9 @@ from types import ModuleType
 from typing import Any
 
 import comfy.latent_formats
+import comfy.model_management
 import comfy.sample
+import comfy.utils
 import folder_paths
 import pytest
 import torch
@@ -285,3 +287,25 @@ def test_models_that_cannot_be_compared_are_refused() -> None:
     with pytest.raises(StitchError, match="model_1 is empty"):
         measured(None, base)
     assert calls_of(base) == []
+
+
+@pytest.mark.parametrize("broken", ["model_1", "final_model"])
+def test_a_model_that_predicts_no_numbers_is_named(broken: str) -> None:
+    models = {"model_1": gaussian_model(), "final_model": gaussian_model(), broken: gaussian_model(mean=math.nan)}
+    with pytest.raises(StitchError, match=f"{broken} predicts values that are no numbers .* in step 1"):
+        measured(*models.values())
+
+
+def test_an_interrupt_between_two_predictions_stops_the_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, base = gaussian_model(std=0.5), gaussian_model()
+
+    def hook(value: int, *_: Any, **__: Any) -> None:
+        if value == 2 * 6 + 2:  # of the small model's first run
+            comfy.model_management.interrupt_current_processing()
+
+    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", hook)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        measured(small, base)
+    assert len(calls_of(small)) == 3
+    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", None)
+    assert measured(small, base) == measured(small, base)

@@ -173,13 +173,19 @@ class Progress:
 class Tally:
     """The samples of one model, step by step."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, name: str, steps: int) -> None:
+        self._name = name
         self.relative_error: list[list[float]] = [[] for _ in range(steps)]
         self.cosine: list[list[float]] = [[] for _ in range(steps)]
         self.noise_error: list[list[float]] = [[] for _ in range(steps)]
         self.spectra: list[list[Spectrum]] = [[] for _ in range(steps)]
 
     def add(self, step: int, found: Tensor, point: Point) -> None:
+        if not bool(found.isfinite().all()):
+            raise StitchError(
+                f"{self._name} predicts values that are no numbers (NaN or infinite) in step {step + 1}: load it in"
+                " another precision, or check that prompt and latent belong to it."
+            )
         self.relative_error[step] += relative_error(found, point.denoised).tolist()
         self.cosine[step] += cosine_similarity(found, point.denoised).tolist()
         difference = norms(found.double() - point.denoised.double())
@@ -198,53 +204,79 @@ def calibrate(
     """Measure all models of `parts`, in run order with the base model last, on the base model's trajectory.
 
     names: of the inputs, for messages. latent: the host's LATENT; its batch and that of the conditioning count as
-    samples. Raises StitchError before anything is loaded where the models cannot be compared.
+    samples. Raises StitchError, before anything is loaded where the models cannot be compared.
     """
     check_inputs(names, parts, latent)
     guiders = [guider_of(part, settings.cfg) for part in parts]
-    base, patchers = guiders[-1], [part.model for part in parts]
-    latent_image = comfy.sample.fix_empty_latent_channels(patchers[-1], latent["samples"])
+    latent_image = comfy.sample.fix_empty_latent_channels(parts[-1].model, latent["samples"])
     check_pairs(names, guiders, latent_image)
-    sigmas = sigmas_of(patchers[-1], settings)
-    samplings = [patcher.get_model_object("model_sampling") for patcher in patchers]
-    trajectory = read_trajectory(sigmas, samplings[-1])
-    starts = calibrated_steps(trajectory)
-    levels = [trajectory.sigmas[step] for step in starts]
+    calibrator = Calibrator(names, guiders, {**latent, "samples": latent_image}, settings)
+    calibrator.run_base()
+    for index in range(len(guiders) - 1):
+        calibrator.replay(index)
+    return calibrator.result()
 
-    total = settings.seeds * (settings.steps + len(levels) * (len(parts) - 1))
-    progress = Progress(patchers[-1], total)
-    tallies = [Tally(len(levels)) for _ in parts]
-    runs = []
-    for seed in ((settings.seed + run) % 2**64 for run in range(settings.seeds)):
-        recording = RecordingSampler(sampler_object(settings.sampler_name), levels, Mixing.of(samplings[-1]))
-        run_guider(base, latent, latent_image, recording, sigmas, seed, progress.sampling_callback)
-        runs.append((seed, points_of(recording, levels, settings.sampler_name)))
-        for step, point in enumerate(runs[-1][1]):
-            tallies[-1].add(step, point.denoised, point)
-    for name, guider, sampling, tally in zip(names, guiders[:-1], samplings, tallies, strict=False):
-        to_model = conversion(samplings[-1], sampling, levels, name)
-        own_sigmas = sigmas if to_model is None else to_model.sigmas(sigmas)
-        for seed, points in runs:
-            replay = ReplaySampler(points, to_model, tally.add, progress.step)
-            run_guider(guider, latent, latent_image, replay, own_sigmas, seed)
-    return Calibration(
-        models=tuple(ModelMark(model_name(patcher), model_identity(patcher)) for patcher in patchers),
-        timesteps=tuple(trajectory.timesteps[step] for step in starts),
-        sigmas=tuple(levels),
-        relative_error=_means([tally.relative_error for tally in tallies]),
-        relative_error_spread=_spreads([tally.relative_error for tally in tallies]),
-        cosine=_means([tally.cosine for tally in tallies]),
-        cosine_spread=_spreads([tally.cosine for tally in tallies]),
-        noise_error=_means([tally.noise_error for tally in tallies]),
-        seeds=tuple(seed for seed, _ in runs),
-        samples=len(tallies[-1].cosine[0]),
-        steps=settings.steps,
-        sampler=settings.sampler_name,
-        scheduler=settings.scheduler,
-        cfg=settings.cfg,
-        frequencies=tallies[-1].spectra[0][0].frequencies,
-        log_amplitude=tuple(tally.log_amplitude() for tally in tallies),
-    )
+
+class Calibrator:
+    """One calibration in the making; the guiders are in run order, the base model's last."""
+
+    def __init__(
+        self, names: Sequence[str], guiders: Sequence[Any], latent: dict[str, Any], settings: Settings
+    ) -> None:
+        self._names, self._guiders, self._latent, self._settings = names, guiders, latent, settings
+        base = guiders[-1].model_patcher
+        self._sigmas = sigmas_of(base, settings)
+        self._sampling = base.get_model_object("model_sampling")
+        trajectory = read_trajectory(self._sigmas, self._sampling)
+        steps = calibrated_steps(trajectory)
+        self._levels = [trajectory.sigmas[step] for step in steps]
+        self._timesteps = tuple(trajectory.timesteps[step] for step in steps)
+        self._seeds = [(settings.seed + run) % 2**64 for run in range(settings.seeds)]
+        self._runs: list[list[Point]] = []  # one a seed
+        self._tallies = [Tally(name, len(steps)) for name in names]
+        self._progress = Progress(base, settings.seeds * (settings.steps + len(steps) * (len(guiders) - 1)))
+
+    def run_base(self) -> None:
+        """Sample with the base model, once a seed."""
+        for seed in self._seeds:
+            sampler = sampler_object(self._settings.sampler_name)
+            recording = RecordingSampler(sampler, self._levels, Mixing.of(self._sampling))
+            callback = self._progress.sampling_callback
+            run_guider(self._guiders[-1], self._latent, recording, self._sigmas, seed, callback)
+            self._runs.append(points_of(recording, self._levels, self._settings.sampler_name))
+            for step, point in enumerate(self._runs[-1]):
+                self._tallies[-1].add(step, point.denoised, point)
+
+    def replay(self, index: int) -> None:
+        """Ask another model what the base model was asked."""
+        guider = self._guiders[index]
+        sampling = guider.model_patcher.get_model_object("model_sampling")
+        to_model = conversion(self._sampling, sampling, self._levels, self._names[index])
+        sigmas = self._sigmas if to_model is None else to_model.sigmas(self._sigmas)
+        for seed, points in zip(self._seeds, self._runs, strict=True):
+            replay = ReplaySampler(points, to_model, self._tallies[index].add, self._progress.step)
+            run_guider(guider, self._latent, replay, sigmas, seed)
+
+    def result(self) -> Calibration:
+        patchers = [guider.model_patcher for guider in self._guiders]
+        return Calibration(
+            models=tuple(ModelMark(model_name(patcher), model_identity(patcher)) for patcher in patchers),
+            timesteps=self._timesteps,
+            sigmas=tuple(self._levels),
+            relative_error=_means([tally.relative_error for tally in self._tallies]),
+            relative_error_spread=_spreads([tally.relative_error for tally in self._tallies]),
+            cosine=_means([tally.cosine for tally in self._tallies]),
+            cosine_spread=_spreads([tally.cosine for tally in self._tallies]),
+            noise_error=_means([tally.noise_error for tally in self._tallies]),
+            seeds=tuple(self._seeds),
+            samples=len(self._tallies[-1].cosine[0]),
+            steps=self._settings.steps,
+            sampler=self._settings.sampler_name,
+            scheduler=self._settings.scheduler,
+            cfg=self._settings.cfg,
+            frequencies=self._tallies[-1].spectra[0][0].frequencies,
+            log_amplitude=tuple(tally.log_amplitude() for tally in self._tallies),
+        )
 
 
 def check_inputs(names: Sequence[str], parts: Sequence[ModelStage], latent: Any) -> None:
@@ -309,15 +341,14 @@ def points_of(recording: RecordingSampler, levels: Sequence[float], sampler_name
 def run_guider(
     guider: Any,
     latent: dict[str, Any],
-    latent_image: Tensor,
     sampler: Any,
     sigmas: Tensor,
     seed: int,
     callback: Callable[..., None] | None = None,
 ) -> Tensor:
     """As the host's KSampler runs a sampler."""
+    latent_image, mask = latent["samples"], latent.get("noise_mask")
     noise = comfy.sample.prepare_noise(latent_image, seed, latent.get("batch_index"))
-    mask = latent.get("noise_mask")
     return guider.sample(
         noise, latent_image, sampler, sigmas, denoise_mask=mask, callback=callback, disable_pbar=True, seed=seed
     )
