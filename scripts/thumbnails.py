@@ -39,7 +39,9 @@ async def pictures_of_run(server: Server, workflow: Json) -> list[Image.Image]:
 
 
 def sheet(pictures: list[Image.Image]) -> Image.Image:
-    """The pictures in rows of five, or a single one, in the width of a thumbnail."""
+    """The pictures in rows of five, or a single one, as wide as a thumbnail; of several sizes, the largest ones."""
+    largest = max((picture.size for picture in pictures), key=lambda size: size[0] * size[1])
+    pictures = [picture for picture in pictures if picture.size == largest]
     columns = min(COLUMNS, len(pictures))
     width = (WIDTH - GAP * (columns + 1)) // columns
     height = width * pictures[0].height // pictures[0].width
