@@ -172,11 +172,12 @@ export class Drawing {
   }
 
   /** @param {View} view */
-  showStatus({ status, live, hasPattern, canPaint }) {
+  showStatus({ status, live, hasPattern, canPaint, hover, editing }) {
     const left = element("span", "left");
     left.textContent = left.title = status;
     const right = element("span", live?.finished ? "good" : "right");
-    right.textContent = live ? liveText(live) : "";
+    const asked = hover !== null || editing; // about a step: its answer gets the room
+    right.textContent = live && !asked ? liveText(live) : "";
     this.status.replaceChildren(left, right);
     if (!live && hasPattern && canPaint) {
       const clear = element("button", "clear", { type: "button", title: "Clear the pattern: the splits count again." });
@@ -187,15 +188,17 @@ export class Drawing {
 
   /** @param {View} view */
   showChips(view) {
-    const { names, width } = view;
-    const live = view.editing ? null : view.live;
+    const { names, width, canPaint } = view;
     this.chips.style.setProperty("--tstitch-columns", String(chipColumns(names.length, width)));
-    const focused = this.chips.contains(document.activeElement) ? document.activeElement : null;
-    const index = focused ? [...this.chips.children].indexOf(focused) : -1;
-    this.chips.replaceChildren(...names.map((name, stage) => chip(name, stage, view, live)));
-    const again = this.chips.children[index];
-    if (again instanceof HTMLElement) {
-      again.focus();
+    // Kept from one drawing to the next: a press and its release must meet the same button, also in a run.
+    while (this.chips.children.length > names.length) {
+      this.chips.lastElementChild?.remove();
+    }
+    while (this.chips.children.length < names.length) {
+      this.chips.append(newChip(this.chips.children.length, canPaint));
+    }
+    for (const [stage, chip] of [...this.chips.children].entries()) {
+      showChip(/** @type {HTMLElement} */ (chip), stage, view);
     }
   }
 }
@@ -224,27 +227,39 @@ function ruleMark({ step, text }, steps) {
 }
 
 /**
- * @param {string} name
+ * @param {number} stage
+ * @param {boolean} canPaint
+ */
+function newChip(stage, canPaint) {
+  const chip = element(canPaint ? "button" : "div", "chip", { "data-stage": String(stage) });
+  if (canPaint) {
+    chip.setAttribute("type", "button");
+  }
+  paintStage(chip, stage);
+  chip.append(...[String(stage + 1), "", ""].map((text) => {
+    const part = document.createElement("span");
+    part.textContent = text;
+    return part;
+  }));
+  return chip;
+}
+
+/**
+ * @param {HTMLElement} chip
  * @param {number} stage
  * @param {View} view
- * @param {LiveState | null} live
  */
-function chip(name, stage, { canPaint, brush, counts }, live) {
-  const made = element(canPaint ? "button" : "div", "chip", { "data-stage": String(stage) });
-  paintStage(made, stage);
-  if (canPaint) {
-    made.setAttribute("type", "button");
-    made.setAttribute("aria-pressed", String(brush === stage));
-  }
+function showChip(chip, stage, { names, canPaint, brush, counts, live, editing }) {
+  const [, label, figures] = chip.children;
+  const run = editing ? null : live;
+  label.textContent = names[stage];
+  figures.textContent = chipText(counts[stage], stage, run);
   const use = canPaint ? ": choose it, then drag over the bar to give it steps" : "";
-  made.title = `${name}${use}${live ? ` (${detailText(stage, live)})` : ""}`;
-  made.toggleAttribute("data-now", live !== null && !live.finished && live.stage === stage);
-  const [number, label, figures] = [0, 1, 2].map(() => document.createElement("span"));
-  number.textContent = String(stage + 1);
-  label.textContent = name;
-  figures.textContent = chipText(counts[stage], stage, live);
-  made.append(number, label, figures);
-  return made;
+  chip.title = `${names[stage]}${use}${run ? ` (${detailText(stage, run)})` : ""}`;
+  chip.toggleAttribute("data-now", run !== null && !run.finished && run.stage === stage);
+  if (canPaint) {
+    chip.setAttribute("aria-pressed", String(brush === stage));
+  }
 }
 
 /**

@@ -226,18 +226,21 @@ class Timeline {
       return this.handOver();
     }
     const reading = this.read();
-    const state = JSON.stringify([reading, reading.run.totalSteps, this.live, this.hover, this.brush, this.width]);
-    if (state !== this.last) {
-      this.draw(reading, state);
+    if (this.state(reading) !== this.last) {
+      this.draw(reading);
     }
   }
 
   /**
-   * @param {Reading} [reading]
-   * @param {string} [state]
+   * All that is drawn, as text.
+   * @param {Reading} reading
    */
-  draw(reading = this.read(), state = "") {
-    this.last = state;
+  state(reading) {
+    return JSON.stringify([reading, this.live, this.hover, this.brush, this.width]);
+  }
+
+  draw(reading = this.read()) {
+    this.last = this.state(reading);
     this.height = totalHeight(reading.names.length, this.width);
     this.drawing.root.style.minHeight = `${this.height}px`;
     this.drawing.show(this.view(reading));
