@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import alternatives, full_size, interval, quality, readme, shortcut, speed
+from benchmarks import alternatives, full_size, interval, plan, quality, readme, shortcut, speed
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "speed": speed.main,
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "full_size": full_size.main,
     "shortcut": shortcut.measure,
     "interval": interval.measure,
+    "plan": plan.main,
     **{name: partial(quality.measure, [name]) for name in quality.GROUPS},
 }
 

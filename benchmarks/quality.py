@@ -13,6 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from benchmarks import plan
 from benchmarks.classifier import load_classifier
 from benchmarks.drawing import Setting, Studio, first_steps, marks
 from benchmarks.judge import Judge
@@ -67,6 +68,7 @@ GROUPS: dict[str, Callable[[], list[Setting]]] = {
     "fewer_steps": fewer_steps,
     "seam": seam,
     "spread": spread,
+    "planned": plan.settings,
 }
 
 

@@ -205,10 +205,10 @@ class TStitchPlan(io.ComfyNode):
             check_profile("profile", profile)
         if calibration is not None:
             check_calibration("calibration", calibration)
-        plan = make_plan(Request(goal, budget, steps, order, profile, calibration))
         if latent_image is not None and profile is not None:
             check_latent("latent_image", latent_image)
             check_latent_shape(profile, latent_image["samples"].shape)
+        plan = make_plan(Request(goal, budget, steps, order, profile, calibration))
         return io.NodeOutput(plan.choice.pattern, plan.fraction, plan.seconds, plan_table(plan), plan_chart(plan))
 
 
