@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -184,9 +185,19 @@ def calibration(nodes: dict[str, Any], final: Any, first: Any) -> Any:
     )[0]  # fmt: skip
 
 
+def slowed(model: Any, seconds: float) -> Any:
+    def wait(args: dict[str, Any]) -> Any:
+        time.sleep(seconds)
+        return args["denoised"]
+
+    clone = model.clone()
+    clone.set_model_sampler_post_cfg_function(wait)
+    return clone
+
+
 def test_a_plan_runs_as_it_says(nodes: dict[str, Any], models: tuple[Any, Any]) -> None:
     """Profile, calibrate, plan and sample; the report of the sampler names the planned pattern."""
-    final, first = models
+    final, first = slowed(models[0], 0.05), models[1]
     measured, found = profile(nodes, final, first)[0], calibration(nodes, final, first)
     tolerance = max(found.noise_error[0][:3])
     plan = run_node(
