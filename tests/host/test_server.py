@@ -128,3 +128,24 @@ def test_the_sweep_workflow_draws_its_grid_and_its_plot(server: Server) -> None:
     assert progress == [(step, 6) for step in range(1, 7)]
     (table,) = [output["text"][0] for output in record.outputs.values() if "text" in output]
     assert [line.split()[:2] for line in table.splitlines()[1:4]] == [["0", "0/2"], ["0.5", "1/2"], ["1", "2/2"]]
+
+
+def test_the_budget_workflow_profiles_calibrates_plans_and_samples(server: Server) -> None:
+    async def queue() -> tuple[RunRecord, list[tuple[int, int]]]:
+        async with Client(server.address) as client:
+            prompt = starter_prompt(await client.object_info(), "starter_budget_plan.json")
+            for kind, inputs in {
+                "TStitchProfile": {"repeats": 3, "cfg": 1.0},
+                "TStitchCalibrate": {"steps": 4, "cfg": 1.0},
+                "TStitchPlan": {"steps": 4},
+                "KSampler": {"steps": 4, "cfg": 1.0},
+            }.items():
+                prompt = with_inputs(prompt, nodes_of_type(prompt, kind)[0], **inputs)
+            record = await client.run(prompt, lambda *_: None)
+            return record, [Image.open(io.BytesIO(await client.image(image))).size for image in record.images()]
+
+    record, sizes = asyncio.run(queue())
+    assert sizes.count((112, 112)) == 10
+    assert sum(width == 960 for width, _ in sizes) == 3
+    (table,) = [output["text"][0] for output in record.outputs.values() if "text" in output]
+    assert "| → | 1x" in table
