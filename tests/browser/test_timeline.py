@@ -278,9 +278,9 @@ def test_a_run_lights_its_step_and_leaves_its_figures(sampler: Timeline, shot: C
     expect(sampler.find("status")).to_contain_text("6.8 s · saved 3.2 s (32 %)")
     expect(sampler.find("chip").nth(0)).to_contain_text("0.80 s")
     expect(sampler.find("now")).to_be_hidden()
+    shot("finished")
     sampler.mouse.move(*sampler.point(10.5))
     expect(sampler.find("status")).to_contain_text("step 11 · t 0.5 · σ 1 ")  # the levels that the run has measured
-    shot("finished")
     live_off = "id => driver.widget(id, 'tstitch_timeline').setLive(null)"
     page.evaluate(live_off, node)
     expect(sampler.find("chip").nth(0)).to_contain_text("8 steps")
