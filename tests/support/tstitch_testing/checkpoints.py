@@ -88,9 +88,18 @@ def computing_as_the_original(model: DiTTransformer2DModel) -> DiTTransformer2DM
 def bksdm_unet(size: str, width: int = 32, context: int = 768) -> UNet2DConditionModel:
     """The published configurations of nota-ai/bk-sdm-{base,small,tiny}, at any width."""
     torch.manual_seed(0)
+    model = bksdm_network(size, width, context)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    return model.eval()
+
+
+def bksdm_network(size: str, width: int, context: int = 768) -> UNet2DConditionModel:
+    """The network itself, with new weights."""
     tiny = size == "tiny"
     blocks = ["CrossAttnDownBlock2D"] * 3 + ([] if tiny else ["DownBlock2D"])
-    model = UNet2DConditionModel(
+    return UNet2DConditionModel(
         sample_size=64,
         layers_per_block=1,
         block_out_channels=[width, 2 * width, 4 * width] + ([] if tiny else [4 * width]),
@@ -101,10 +110,6 @@ def bksdm_unet(size: str, width: int = 32, context: int = 768) -> UNet2DConditio
         attention_head_dim=8 if context == 768 else [width * mult // 64 for mult in (1, 2, 4, 4)[: len(blocks)]],
         use_linear_projection=context == 1024,
     )
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.02 * torch.randn_like(parameter))
-    return model.eval()
 
 
 def save(state: dict[str, Tensor], path: Path, wrapper: str = "") -> Path:
