@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import gc
+import json
+import os
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import comfy.latent_formats
-import comfy.model_base
 import comfy.model_management as mm
-import comfy.model_patcher
 import pytest
 import torch
-from comfy.model_base import ModelType
-from comfy.patcher_extension import CallbacksMP
 from torch import Tensor, nn
 
-from tstitch_testing.models import GaussianConfig, GaussianDenoiser
+from tstitch_testing import peak_memory
+from tstitch_testing.device import Device
+from tstitch_testing.models import GaussianDenoiser
 from tstitch_testing.sampling import ksample, stitched
 
-DEVICE = torch.device("cpu:0")  # holds the same tensors as "cpu", but the host counts it as a device of its own
 BLOCK = 64 * 64 * 4  # bytes
 SMALL, LARGE = 8, 24  # blocks
 
@@ -42,64 +42,19 @@ class Ballasted(GaussianDenoiser):
         return super().forward(*args, **kwargs)
 
 
-@dataclass
-class Device:
-    """What the host's own accounting says about the simulated device."""
-
-    limit: int = 1000 * BLOCK
-    loads: list[str] = field(default_factory=list)  # weights put there, in order
-    seen: list[tuple[str, dict[str, int]]] = field(default_factory=list)  # (model called, blocks of each there)
-    peak: int = 0
-    models: dict[str, Any] = field(default_factory=dict)
-
+class BallastDevice(Device):
     def model(self, name: str, blocks: int, mean: float = 0.3, std: float = 0.7) -> Any:
-        config = GaussianConfig(mean, std, comfy.latent_formats.SD15(), {})
-        config.unet_config["blocks"] = blocks
-        model = comfy.model_base.BaseModel(config, model_type=ModelType.EPS, unet_model=Ballasted)
-        model.diffusion_model.sampling = model.model_sampling
-        patcher = comfy.model_patcher.ModelPatcher(model, load_device=DEVICE, offload_device=torch.device("cpu"))
-        patcher.add_callback(CallbacksMP.ON_LOAD, lambda *_: self._loaded(name))
-        model.diffusion_model.watch = lambda: self.seen.append((name, self.resident()))
-        self.models[name] = (weakref.ref(model), blocks)
-        return patcher
+        return super().model(name, Ballasted, blocks, mean, std)
 
     def pair(self) -> tuple[Any, Any]:
         return self.model("small", SMALL, 0.1, 0.5), self.model("large", LARGE, 0.4, 0.9)
 
-    def resident(self) -> dict[str, int]:
-        """Blocks of each model that are on the device; what else a model has (a noise schedule) is spread over them."""
-        found = {name: (model(), blocks) for name, (model, blocks) in self.models.items()}
-        return {
-            name: round(blocks * model.model_loaded_weight_memory / mm.module_size(model))
-            for name, (model, blocks) in found.items()
-            if model is not None
-        }
-
-    def used(self) -> int:
-        return sum(self.resident().values()) * BLOCK
-
-    def _loaded(self, name: str) -> None:
-        self.loads.append(name)
-        self.peak = max(self.peak, self.used())
-
 
 @pytest.fixture
-def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
-    device = Device()
-    original = mm.get_free_memory
-
-    def get_free_memory(dev: Any = None, torch_free_too: bool = False) -> Any:
-        if dev != DEVICE:
-            return original(dev, torch_free_too)
-        free = device.limit - device.used()
-        return (free, 0) if torch_free_too else free
-
-    monkeypatch.setattr(mm, "get_free_memory", get_free_memory)
-    monkeypatch.setattr(mm, "is_device_cpu", lambda dev: dev == torch.device("cpu"))
-    monkeypatch.setattr(mm, "vram_state", mm.VRAMState.NORMAL_VRAM)
-    monkeypatch.setattr(mm, "minimum_inference_memory", lambda *_: 2 * BLOCK)
-    monkeypatch.setattr(mm, "extra_reserved_memory", lambda *_: 0)
-    monkeypatch.setattr(comfy.model_base.BaseModel, "memory_required", lambda *_, **__: 2 * BLOCK)
+def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[BallastDevice]:
+    device = BallastDevice(BLOCK, AMPLE)
+    device.take_over(monkeypatch.setattr)
+    gc.collect()  # a model that dies while the host unloads others confuses its list
     mm.unload_all_models()
     yield device
     mm.unload_all_models()
@@ -114,7 +69,7 @@ def sample(model: Any, **options: Any) -> Tensor:
     return ksample(model, "dpmpp_2m", **options)
 
 
-def expected(device: Device, pattern: str = PATTERN) -> Tensor:
+def expected(device: BallastDevice, pattern: str = PATTERN) -> Tensor:
     """The same run on models that are nobody's burden."""
     models = device.pair()
     result = sample(stitched(models, pattern=pattern, memory="keep"))
@@ -125,14 +80,14 @@ def expected(device: Device, pattern: str = PATTERN) -> Tensor:
     return result
 
 
-def test_auto_loads_each_model_once_where_all_fit(device: Device) -> None:
+def test_auto_loads_each_model_once_where_all_fit(device: BallastDevice) -> None:
     result, models = expected(device), device.pair()
     assert torch.equal(sample(stitched(models, pattern=PATTERN)), result)
     assert sorted(device.loads) == ["large", "small"]
     assert all(blocks == {"small": SMALL, "large": LARGE} for _, blocks in device.seen)
 
 
-def test_auto_never_holds_both_where_they_do_not_fit(device: Device) -> None:
+def test_auto_never_holds_both_where_they_do_not_fit(device: BallastDevice) -> None:
     result, models = expected(device), device.pair()
     device.limit = SCARCE
     assert torch.equal(sample(stitched(models, pattern=PATTERN)), result)
@@ -143,7 +98,7 @@ def test_auto_never_holds_both_where_they_do_not_fit(device: Device) -> None:
         assert blocks != {"small": SMALL, "large": LARGE}
 
 
-def test_swap_holds_one_model_however_much_room_there_is(device: Device) -> None:
+def test_swap_holds_one_model_however_much_room_there_is(device: BallastDevice) -> None:
     result, models = expected(device), device.pair()
     device.limit = AMPLE
     assert torch.equal(sample(stitched(models, pattern=PATTERN, memory="swap")), result)
@@ -153,7 +108,7 @@ def test_swap_holds_one_model_however_much_room_there_is(device: Device) -> None
     assert device.peak == LARGE * BLOCK  # the larger model alone: 1.0 times
 
 
-def test_swap_leaves_other_peoples_models_alone(device: Device) -> None:
+def test_swap_leaves_other_peoples_models_alone(device: BallastDevice) -> None:
     models, other = device.pair(), device.model("other", 3)
     mm.load_models_gpu([other])
     sample(stitched(models, pattern=PATTERN, memory="swap"))
@@ -161,14 +116,14 @@ def test_swap_leaves_other_peoples_models_alone(device: Device) -> None:
     assert device.loads.count("other") == 1
 
 
-def test_keep_loads_all_before_the_first_step(device: Device) -> None:
+def test_keep_loads_all_before_the_first_step(device: BallastDevice) -> None:
     result, models = expected(device), device.pair()
     assert torch.equal(sample(stitched(models, pattern=PATTERN, memory="keep")), result)
     assert sorted(device.loads) == ["large", "small"]
     assert device.seen[0][1] == {"small": SMALL, "large": LARGE}
 
 
-def test_keep_without_enough_room_loads_again_what_the_host_evicts(device: Device) -> None:
+def test_keep_without_enough_room_loads_again_what_the_host_evicts(device: BallastDevice) -> None:
     result, models = expected(device), device.pair()
     device.limit = SCARCE
     assert torch.equal(sample(stitched(models, pattern=PATTERN, memory="keep")), result)
@@ -176,7 +131,7 @@ def test_keep_without_enough_room_loads_again_what_the_host_evicts(device: Devic
 
 
 @pytest.mark.parametrize("memory", ["auto", "keep", "swap"])
-def test_a_model_evicted_amid_a_run_is_loaded_again(device: Device, memory: str) -> None:
+def test_a_model_evicted_amid_a_run_is_loaded_again(device: BallastDevice, memory: str) -> None:
     """Another pack may make room in a callback."""
     result, models = expected(device), device.pair()
 
@@ -199,7 +154,9 @@ def test_a_model_evicted_amid_a_run_is_loaded_again(device: Device, memory: str)
         pytest.param("0.5, 1", ["first", "middle"], id="all_but_the_last"),
     ],
 )
-def test_a_stage_without_steps_is_never_loaded(device: Device, memory: str, splits: str, used: list[str]) -> None:
+def test_a_stage_without_steps_is_never_loaded(
+    device: BallastDevice, memory: str, splits: str, used: list[str]
+) -> None:
     models = [device.model(name, SMALL) for name in ("first", "middle", "last")]
     sample(stitched(models, splits, memory=memory))
     assert set(device.loads) == set(used)
@@ -208,7 +165,7 @@ def test_a_stage_without_steps_is_never_loaded(device: Device, memory: str, spli
 
 @pytest.mark.parametrize("memory", ["auto", "swap"])
 @pytest.mark.parametrize("inner_memory", ["auto", "keep", "swap"])
-def test_a_nested_stage_has_its_weights_when_it_is_asked(device: Device, memory: str, inner_memory: str) -> None:
+def test_a_nested_stage_has_its_weights_when_it_is_asked(device: BallastDevice, memory: str, inner_memory: str) -> None:
     models = [device.model("a", 8, 0.1, 0.5), device.model("b", 12, 0.4, 0.9), device.model("c", 24, 0.2, 0.6)]
 
     def nested() -> Any:
@@ -223,14 +180,14 @@ def test_a_nested_stage_has_its_weights_when_it_is_asked(device: Device, memory:
     assert all(blocks[name] == {"a": 8, "b": 12, "c": 24}[name] for name, blocks in device.seen)
 
 
-def test_outer_swap_unloads_all_of_a_nested_stage(device: Device) -> None:
+def test_outer_swap_unloads_all_of_a_nested_stage(device: BallastDevice) -> None:
     models = [device.model("a", 8), device.model("b", 12), device.model("c", 24)]
     inner = stitched(models[:2], pattern="1x1 2x7", memory="keep")
     sample(stitched([inner, models[2]], pattern="1x4 2x4", memory="swap"))
     assert all(blocks == {"a": 0, "b": 0, "c": 24} for name, blocks in device.seen if name == "c")
 
 
-def test_clones_of_one_model_are_not_moved(device: Device) -> None:
+def test_clones_of_one_model_are_not_moved(device: BallastDevice) -> None:
     model = device.model("only", LARGE)
     sample(stitched([model.clone(), model], pattern=PATTERN, memory="swap"))
     assert device.loads == ["only"]
@@ -242,7 +199,7 @@ class StopError(Exception):
 
 @pytest.mark.parametrize("memory", ["auto", "keep", "swap"])
 @pytest.mark.parametrize("step", [0, 1, 2, 5])
-def test_everything_is_released_when_sampling_raises(device: Device, memory: str, step: int) -> None:
+def test_everything_is_released_when_sampling_raises(device: BallastDevice, memory: str, step: int) -> None:
     result, models = expected(device), device.pair()
 
     def raise_at(at: int, *_: Any) -> None:
@@ -265,7 +222,7 @@ def test_everything_is_released_when_sampling_raises(device: Device, memory: str
 
 
 @pytest.mark.parametrize("memory", ["auto", "keep", "swap"])
-def test_a_run_leaves_no_cycles(device: Device, memory: str) -> None:
+def test_a_run_leaves_no_cycles(device: BallastDevice, memory: str) -> None:
     """Weights go when the last reference does, not at some later garbage collection."""
     models = device.pair()
     gc.collect()
@@ -279,3 +236,31 @@ def test_a_run_leaves_no_cycles(device: Device, memory: str) -> None:
         assert [weight() for weight in weights] == [None, None]
     finally:
         gc.enable()
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="no peak of the kernel's to measure by")
+def test_the_peak_of_swap_is_that_of_the_larger_model(tmp_path: Path) -> None:
+    """Resident memory of a process in which loading takes memory and unloading gives it back; `pytest -s` prints it."""
+    root, program = Path(__file__).parents[2], Path(peak_memory.__file__)
+    paths = [os.environ["COMFYUI_PATH"], str(root), str(program.parents[1]), os.environ.get("PYTHONPATH", "")]
+    large_blocks = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}  # glibc gives them back as soon as they are freed
+    done = subprocess.run(
+        [sys.executable, str(program), str(tmp_path)],
+        env={**os.environ, **large_blocks, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    above = {run: figure["peak"] - figure["before"] for run, figure in figures.items()}
+    alone = above["large alone"]
+    for run, taken in above.items():
+        sys.stdout.write(f"{run:24}{taken / 2**20:7.1f} MiB{taken / alone:7.3f} x the large model alone\n")
+    weights = {"small": peak_memory.SMALL * peak_memory.BLOCK, "large": peak_memory.LARGE * peak_memory.BLOCK}
+    assert weights["large"] <= alone <= 1.1 * weights["large"]
+    assert above["swap"] <= 1.1 * alone
+    assert above["auto, too little room"] <= peak_memory.SCARCE
+    for run in ("keep", "auto"):
+        assert above[run] >= sum(weights.values())
+    assert len({figure["result"] for run, figure in figures.items() if run != "large alone"}) == 1
