@@ -25,7 +25,7 @@ from .model_options import with_additions
 from .parameterization import Conversion, conversion
 from .report import Report
 from .schedule import Schedule, ScheduleSpec, StageLookup
-from .sockets import check_latent_channels, check_text_widths
+from .sockets import check_latent_channels, check_pooled_texts, check_text_widths
 from .trajectory import FullSchedule, read_trajectory
 
 
@@ -265,6 +265,7 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
     check_mixable(used_names, [patchers[index] for index in used])
     check_controls(used_names, used_guiders)
     check_text_widths(used_names, used_guiders)
+    check_pooled_texts(used_names, used_guiders)
     stitch.report.begin(schedule, trajectory)
 
     last, leader = len(guiders) - 1, used[-1]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import comfy.latent_formats as formats
 import comfy.model_sampling
 import comfy.sample
 import comfy.samplers
+import comfy.sd
 import comfy.utils
 import pytest
 import torch
@@ -25,6 +27,7 @@ from torch import Tensor
 
 from tstitch.stitched_guider import StitchedGuider
 from tstitch.stitched_model import ModelStage, stitch_model
+from tstitch_testing import architectures
 from tstitch_testing.models import conditioning, gaussian_model
 from tstitch_testing.sampling import ksample, stitch_of, stitched
 
@@ -367,6 +370,74 @@ wrong(
 )
 
 
+# Real networks of the host, which say less about what they read.
+@functools.cache
+def real(name: str) -> Any:
+    architecture = {"sd3": architectures.sd3(1, None), "wan": architectures.wan(128, 1)}[name]
+    shapes = architecture.shapes()
+    weights = dict(zip(shapes, architectures.random_weights(shapes, seed=1), strict=True))
+    return comfy.sd.load_diffusion_model_state_dict(weights)
+
+
+def pooled(conds: list[Any], width: int = 2048) -> list[Any]:
+    return [[text, {**values, "pooled_output": torch.zeros(1, width)}] for text, values in conds]
+
+
+def sixteen_channels(name: str, width: int, **changes: Any) -> dict[str, Any]:
+    texts = {"positive": pooled(conditioning(width=width)), "negative": pooled(conditioning(width=width))}
+    latent = {"samples": torch.zeros(1, 16, *([1] if name == "wan" else []), 4, 4)}
+    return {"model": real(name), "small_model": real(name), "latent_image": latent, **texts, **changes}
+
+
+def without_pooled(name: str, kind: str) -> str:
+    message = width_message(name, 0, kind, 0)
+    return message.replace("reads text of width 0", "reads the pooled form of the text too").replace(
+        "has 0", "has none"
+    )
+
+
+wrong(
+    "text of another width for SD3",
+    lambda kit: kit.ksampler(**sixteen_channels("sd3", 2304)),
+    width_message("small_model", 4096, "positive", 2304),
+)
+wrong(
+    "text of another width for Wan",
+    lambda kit: kit.ksampler(**sixteen_channels("wan", 768)),
+    width_message("small_model", 4096, "positive", 768),
+)
+wrong(
+    "text without its pooled form",
+    lambda kit: kit.ksampler(**sixteen_channels("sd3", 4096, positive=conditioning(width=4096))),
+    without_pooled("small_model", "positive"),
+)
+wrong(
+    "text without its pooled form for the large model",
+    lambda kit: kit.advanced(
+        **sixteen_channels(
+            "sd3",
+            4096,
+            negative=conditioning(width=4096),
+            small_negative=pooled(conditioning(width=4096)),
+        )
+    ),
+    without_pooled("model", "negative"),
+)
+wrong(
+    "text without its pooled form in a guider",
+    lambda kit: kit.guide(
+        kit.guiders(final_guider=sd3_guider(pooled(conditioning(width=4096))), guider_1=sd3_guider()), channels=16
+    ),
+    without_pooled("guider_1", "positive"),
+)
+
+
+def sd3_guider(conds: list[Any] | None = None) -> Any:
+    guider = comfy.samplers.CFGGuider(real("sd3"))
+    guider.set_conds(*[conditioning(width=4096) if conds is None else conds] * 2)
+    return guider
+
+
 @pytest.fixture(scope="module")
 def told() -> Iterator[dict[str, str]]:
     messages: dict[str, str] = {}
@@ -377,8 +448,9 @@ def told() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def kit(host_nodes: ModuleType) -> Kit:
-    return Kit(host_nodes.NODE_CLASS_MAPPINGS, gaussian_model(0.1, 0.5), gaussian_model(0.6, 0.9))
+def kit(host_nodes: ModuleType) -> Iterator[Kit]:
+    yield Kit(host_nodes.NODE_CLASS_MAPPINGS, gaussian_model(0.1, 0.5), gaussian_model(0.6, 0.9))
+    real.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -498,6 +570,9 @@ def test_fitting_conditioning_of_each_model_is_accepted(kit: Kit) -> None:
         kit.ksampler(small_model=projecting).result[0]["samples"],
         kit.ksampler(small_model=gaussian_model()).result[0]["samples"],
     )
+    for name in ("sd3", "wan"):
+        latent, _ = kit.ksampler(**sixteen_channels(name, 4096)).result
+        assert torch.isfinite(latent["samples"]).all()
     never_used = kit.ksampler(small_model=reading(2048), fraction=0.0).result[0]["samples"]
     assert torch.equal(never_used, kit.ksampler(fraction=0.0).result[0]["samples"])
 
