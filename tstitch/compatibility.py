@@ -57,15 +57,26 @@ def check_controls(names: Sequence[str], guiders: Sequence[Any]) -> None:
 
 def _misfit(control: Any, network: Any) -> str | None:
     """Why the outputs of `control` cannot be added to the blocks of `network`; None also where that cannot be told."""
-    weights = getattr(control, "control_weights", None)
-    if weights is not None:  # a Control-LoRA, which borrows the model's own blocks
-        modules = {name for name, _ in network.named_modules()}
-        missing = [key[: -len(".up")] for key in weights if key.endswith(".up") and key[: -len(".up")] not in modules]
-        return f"{missing[0]} is missing there" if missing else None
+    if getattr(control, "control_weights", None) is not None:
+        return _misfit_of_lora(control.control_weights, dict(network.named_modules()))
     made_for, found = _layout(getattr(control, "control_model", None)), _layout(network)
     if made_for is None or found is None or made_for == found:
         return None
     return f"made for {made_for}, found {found}"
+
+
+def _misfit_of_lora(weights: dict[str, Any], modules: dict[str, Any]) -> str | None:
+    """The same for a Control-LoRA, which changes copies of the model's own layers."""
+    for key, up in weights.items():
+        if not key.endswith(".up"):
+            continue
+        name = key[: -len(".up")]
+        layer = getattr(modules.get(name), "weight", None)
+        if layer is None:
+            return f"{name} is missing there"
+        if layer.shape[0] != up.shape[0]:
+            return f"{name} has {layer.shape[0]} channels there instead of {up.shape[0]}"
+    return None
 
 
 def _layout(network: Any) -> str | None:

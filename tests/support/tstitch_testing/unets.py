@@ -69,6 +69,24 @@ def controlnet(seed: int = 0, width: int = 32, res_blocks: int = 1) -> Any:
     return control.set_cond_hint(hint, strength=0.8)
 
 
+def control_lora(seed: int = 0, width: int = 32, res_blocks: int = 1, rank: int = 2) -> Any:
+    """A Control-LoRA for `unet_model` of the same width and blocks: most of its layers change those of the model."""
+    network = comfy.cldm.cldm.ControlNet(hint_channels=3, **unet_config(width, res_blocks))
+    randomise(network, seed)
+    borrowed = unet_model(width=width, res_blocks=res_blocks).model.diffusion_model.state_dict()
+    generator = torch.Generator().manual_seed(seed)
+    weights = {"lora_controlnet": torch.tensor([])}
+    for key, value in network.state_dict().items():
+        if key in borrowed and value.ndim > 1:
+            stem, fan_in = key.removesuffix("weight"), value[0].numel()
+            weights[f"{stem}up"] = torch.randn(value.shape[0], rank, generator=generator)
+            weights[f"{stem}down"] = torch.randn(rank, fan_in, generator=generator) / fan_in**0.5
+        else:
+            weights[key] = value
+    control = comfy.controlnet.load_controlnet_state_dict(weights)
+    return control.set_cond_hint(torch.rand(1, 3, 64, 64, generator=generator), strength=0.8)
+
+
 def with_control(conditioning: list[Any], control: Any) -> list[Any]:
     """As the host's Apply ControlNet node leaves it."""
     return [
