@@ -1,6 +1,7 @@
 // The one extension of this pack: tells its parts about nodes and server messages.
 
 import { app } from "../../scripts/app.js";
+import { listenToRuns, showKnownRuns } from "./live.js";
 import { manageSockets } from "./sockets.js";
 import { addTimeline } from "./timeline/widget.js";
 
@@ -11,6 +12,14 @@ function isOurs(node) {
 
 app.registerExtension({
   name: "TStitch.Page",
+
+  setup() {
+    listenToRuns();
+  },
+
+  afterConfigureGraph() {
+    showKnownRuns();
+  },
 
   nodeCreated(node) {
     if (isOurs(node)) {

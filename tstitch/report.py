@@ -6,16 +6,43 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+from .live import watch_for_page
 from .schedule import Schedule, Trajectory
 
 
 @dataclass
 class StageUse:
     name: str
-    calls: int = 0
-    seconds: float = 0.0
+    calls: int = 0  # begun
+    calls_done: int = 0
+    seconds: float = 0.0  # of those that are done
+    first_seconds: float = 0.0  # of the first one, in which the model may have been loaded
+
+    def add(self, seconds: float) -> None:
+        if self.calls_done == 0:
+            self.first_seconds = seconds
+        self.calls_done += 1
+        self.seconds += seconds
+
+    def seconds_per_step(self, steps: int) -> float | None:
+        """Of `steps` that are done; the first call is left out where there are more. None where none is done."""
+        if steps == 0 or self.calls_done == 0:
+            return None
+        if self.calls_done == 1:
+            return self.seconds / steps
+        return (self.seconds - self.first_seconds) / (self.calls_done - 1) * self.calls_done / steps
+
+
+class Watch(Protocol):
+    """Looks on while a report is filled in."""
+
+    def begin(self, report: Report) -> None: ...
+
+    def call(self, report: Report, now: float) -> None: ...  # as a model call begins; must cost next to nothing
+
+    def finish(self, report: Report) -> None: ...
 
 
 @dataclass
@@ -25,29 +52,48 @@ class Report:
     uses: list[StageUse]
     schedule: Schedule | None = None
     trajectory: Trajectory | None = None
+    step: int = 0  # the one at work; the number of steps when all are done
+    watch: Watch | None = None
     _since: float = field(default=0.0, repr=False)
     _current: int | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, names: Sequence[str]) -> Report:
-        return cls([StageUse(name) for name in names])
+        """For the stages `names` of the node that is being executed; its page, if any, looks on."""
+        return cls([StageUse(name) for name in names], watch=watch_for_page())
 
     def begin(self, schedule: Schedule, trajectory: Trajectory) -> None:
         self.schedule, self.trajectory = schedule, trajectory
-        for use in self.uses:
-            use.calls, use.seconds = 0, 0.0
-        self._current = None
+        self.uses = [StageUse(use.name) for use in self.uses]
+        self.step, self._current = 0, None
+        if self.watch is not None:
+            self.watch.begin(self)
 
-    def count(self, stage: int) -> None:
+    def count(self, stage: int, step: int) -> None:
         """A model call of `stage` begins; the time since the last call goes to the stage of that call."""
         self.stop()
         self._since, self._current = time.perf_counter(), stage
         self.uses[stage].calls += 1
+        self.step = step
+        if self.watch is not None:
+            self.watch.call(self, self._since)
 
     def stop(self) -> None:
         if self._current is not None:
-            self.uses[self._current].seconds += time.perf_counter() - self._since
+            self.uses[self._current].add(time.perf_counter() - self._since)
             self._current = None
+
+    def finish(self) -> None:
+        """The run has come to its end."""
+        self.stop()
+        self.step = 0 if self.trajectory is None else self.trajectory.steps
+        if self.watch is not None:
+            self.watch.finish(self)
+
+    def seconds_so_far(self, now: float) -> list[float]:
+        """By stage, with the call that is going on."""
+        running = now - self._since
+        return [use.seconds + (running if stage == self._current else 0.0) for stage, use in enumerate(self.uses)]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: per stage its intervals in steps, sigma and t, its model calls, and its seconds."""

@@ -163,7 +163,7 @@ class ScheduleSpec:
 
 
 class StageLookup:
-    """The stage that answers a model call at noise level sigma.
+    """The step, and so the stage, that a model call at noise level sigma belongs to.
 
     Step j covers (sigma_{j+1}, sigma_j], or [sigma_j, sigma_{j+1}) where the noise rises: a call on a boundary belongs
     to the later step, so that second-order solvers are well defined. Levels beyond an end belong to the step there.
@@ -173,15 +173,21 @@ class StageLookup:
         self._rises = sigmas[-1] > sigmas[0]
         starts = sigmas[:-1]
         order = sorted(range(len(starts)), key=lambda step: (starts[step], step if self._rises else -step))
+        self._order, self._owners = order, schedule.owners
         self._starts = [starts[step] for step in order]
-        self._owners = [schedule.owners[step] for step in order]
 
     def __call__(self, sigma: float) -> int:
+        return self.owner(self.step(sigma))
+
+    def owner(self, step: int) -> int:
+        return self._owners[step]
+
+    def step(self, sigma: float) -> int:
         if self._rises:
             index = bisect_right(self._starts, sigma * (1 + LEVEL_TOLERANCE)) - 1
         else:
             index = bisect_left(self._starts, sigma * (1 - LEVEL_TOLERANCE))
-        return self._owners[min(max(index, 0), len(self._owners) - 1)]
+        return self._order[min(max(index, 0), len(self._order) - 1)]
 
 
 def parse_splits(text: str, unit: str, stages: int) -> tuple[float, ...]:

@@ -182,9 +182,11 @@ class LeadSampler:
         lookup = StageLookup(self._schedule, [float(sigma) for sigma in sigmas.cpu()])
         router = Router(self._lead, self._stages, lookup, self._report, self._swap)
         try:
-            return self._sampler.sample(
+            samples = self._sampler.sample(
                 router, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar
             )
+            self._report.finish()
+            return samples
         finally:
             self._report.stop()
 
@@ -203,8 +205,9 @@ class Router:
 
     def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
         level = float(sigma.reshape(-1)[0])
-        stage = self._stages[self._lookup(level)]
-        self._report.count(stage.index)
+        step = self._lookup.step(level)
+        stage = self._stages[self._lookup.owner(step)]
+        self._report.count(stage.index, step)
         options = self._lead.model_options if model_options is None else model_options
         if stage is not self._lead:
             options = with_additions(stage.model_options, self._options_before, options)

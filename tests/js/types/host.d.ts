@@ -33,6 +33,7 @@ interface HostWidget {
   callback?: (value: any, ...more: any[]) => void;
   element?: HTMLElement;
   onRemove?: () => void;
+  setLive?: (state: any) => void;
   last_y?: number;
   computedHeight?: number;
   inputEl?: HTMLElement;
@@ -69,6 +70,7 @@ interface HostNode {
 }
 
 interface HostGraph {
+  id?: string;
   nodes: HostNode[];
   rootGraph?: HostGraph;
   isRootGraph?: boolean;

@@ -1,0 +1,100 @@
+// Hands what the server tells of a run to the widgets of the node that holds the schedule.
+
+import { app } from "../../scripts/app.js";
+import { api } from "../../scripts/api.js";
+import { LiveStore } from "./live/state.js";
+
+/** @typedef {import("./live/state.js").LiveState} LiveState */
+/** @typedef {import("./live/state.js").Message} Message */
+
+const store = new LiveStore(window.sessionStorage ?? null);
+
+/** Listen to the server; once, when the page starts. */
+export function listenToRuns() {
+  api.addEventListener("tstitch.progress", ({ detail }) => {
+    const state = store.take(detail);
+    if (isShown(detail.workflow)) {
+      show(detail.node, state);
+    }
+  });
+  for (const end of ["execution_error", "execution_interrupted"]) {
+    api.addEventListener(end, ({ detail }) => {
+      for (const { node, workflow } of store.drop(detail.prompt_id)) {
+        if (isShown(workflow)) {
+          show(node, null);
+        }
+      }
+    });
+  }
+}
+
+/** Give every node of a workflow that has just been opened what is known of its last run. */
+export function showKnownRuns() {
+  for (const [id, node] of nodesById(rootGraph(), "")) {
+    const state = store.of(rootGraph().id ?? null, id);
+    if (state) {
+      tell(node, state);
+    }
+  }
+}
+
+function rootGraph() {
+  return app.rootGraph ?? app.graph.rootGraph ?? app.graph;
+}
+
+/**
+ * Whether it is the workflow on the page; the page may have gone on to another one since it queued the prompt.
+ * @param {string | null} workflow
+ */
+function isShown(workflow) {
+  return workflow === null || workflow === rootGraph().id;
+}
+
+/**
+ * @param {string} id
+ * @param {LiveState | null} state
+ */
+function show(id, state) {
+  /** @type {HostGraph | undefined} */
+  let graph = rootGraph();
+  const path = id.split(":");
+  for (const part of path.slice(0, -1)) {
+    graph = child(graph, part)?.subgraph;
+  }
+  const node = child(graph, path.at(-1));
+  if (node) {
+    tell(node, state);
+  }
+}
+
+/**
+ * @param {HostGraph | undefined} graph
+ * @param {string | undefined} id
+ */
+function child(graph, id) {
+  return graph?.nodes.find((node) => String(node.id) === id);
+}
+
+/**
+ * @param {HostGraph} graph
+ * @param {string} prefix
+ * @returns {Iterable<[string, HostNode]>}
+ */
+function* nodesById(graph, prefix) {
+  for (const node of graph.nodes) {
+    yield [`${prefix}${node.id}`, node];
+    if (node.subgraph) {
+      yield* nodesById(node.subgraph, `${prefix}${node.id}:`);
+    }
+  }
+}
+
+/**
+ * @param {HostNode} node
+ * @param {LiveState | null} state
+ */
+function tell(node, state) {
+  for (const widget of node.widgets ?? []) {
+    widget.setLive?.(state);
+  }
+}
