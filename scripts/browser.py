@@ -77,6 +77,7 @@ class ComfyPage:
     def __init__(self, page: Page, address: str) -> None:
         self.page, self.address = page, address
         self.errors: list[str] = []
+        page.set_default_timeout(READY_SECONDS * 1000)
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self._note(f"{error.message}\n{error.stack}"))
         page.on("response", self._on_response)
@@ -201,6 +202,25 @@ class ComfyPage:
         """Bring the node to the middle of the window."""
         self.evaluate("([id, scale]) => driver.show(id, scale)", [node, scale])
         self.settle()
+
+    # --- undo and the page's own memory
+
+    def wait_for_autosave(self) -> None:
+        """The page keeps the open workflow for its next load, half a second after the last change."""
+        self.evaluate("() => app.api.dispatchEvent(new CustomEvent('graphChanged', { detail: app.graph.serialize() }))")
+        self.settle(3)
+
+    def check_changes(self) -> None:
+        """Let the page note a step that can be undone, as it does when a key or the mouse is let go."""
+        self.evaluate("() => app.extensionManager.workflow.activeWorkflow.changeTracker.checkState()")
+
+    def undo(self) -> None:
+        self.evaluate("() => app.extensionManager.workflow.activeWorkflow.changeTracker.undo()")
+        self.settle(2)
+
+    def redo(self) -> None:
+        self.evaluate("() => app.extensionManager.workflow.activeWorkflow.changeTracker.redo()")
+        self.settle(2)
 
     # --- runs
 

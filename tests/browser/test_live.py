@@ -1,0 +1,203 @@
+"""While a run goes on and after it: what the page is told, and what the nodes show of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.browser import ComfyPage
+from scripts.workflow import Json
+
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+LONG = 400  # steps: about two seconds of the starter models on one core
+PLACES = {"TStitchKSampler": "starter_tstitch", "TStitchModelSchedule": "starter_three_models"}
+
+
+@pytest.fixture
+def told(page: ComfyPage) -> ComfyPage:
+    """A page that notes every message of ours, and every state that a widget is given."""
+    page.evaluate(
+        """() => {
+          driver.told = [];
+          if (!driver.listening) {
+            app.api.addEventListener("tstitch.progress", ({ detail }) => {
+              driver.told.push({ ...detail, at: performance.now() });
+            });
+          }
+          driver.listening = true;
+        }"""
+    )
+    return page
+
+
+def messages(page: ComfyPage) -> list[Json]:
+    return page.evaluate("() => driver.told")
+
+
+def state(page: ComfyPage, node: str) -> Any:
+    """What the timeline of `node` was given last, by the text that it shows."""
+    script = "id => [...driver.locate(id).widgets].map(w => w.element?.innerText ?? '').join('\\n')"
+    return page.evaluate(script, node)
+
+
+def opened(page: ComfyPage, workflow: str, **values: object) -> str:
+    """The id of the node with the timeline, in a workflow whose sampler has these values."""
+    page.load(WORKFLOWS / f"{workflow}.json")
+    kinds = page.nodes()
+    sampler = next(node for node, kind in kinds.items() if kind in ("KSampler", "TStitchKSampler"))
+    for name, value in values.items():
+        page.set_widget(sampler, name, value)
+    return next(node for node, kind in kinds.items() if kind in PLACES)
+
+
+def of_node(page: ComfyPage, node: str) -> list[Json]:
+    return [message for message in messages(page) if message["node"] == node]
+
+
+@pytest.mark.parametrize("workflow", PLACES.values())
+def test_a_run_is_told_from_start_to_end(told: ComfyPage, workflow: str) -> None:
+    node = opened(told, workflow, steps=30, seed=101)
+    told.run()
+    found = of_node(told, node)
+    assert {message["node"] for message in messages(told)} == {node}
+    assert found[0]["step"] == 0
+    assert [message["finished"] for message in found] == [False] * (len(found) - 1) + [True]
+    last = found[-1]
+    assert last["step"] == last["steps"] == 30 == sum(last["stepsPerStage"])
+    assert last["stepsPerStage"] == [
+        sum(n for owner, n in last["intervals"] if owner == stage) for stage in range(len(last["names"]))
+    ]
+    assert all(seconds > 0 for seconds in last["secondsPerStage"])
+    assert last["workflow"] == told.evaluate("() => app.graph.id")
+    steps = [message["step"] for message in found]
+    assert steps == sorted(steps)
+
+
+def test_the_report_and_the_page_are_told_the_same(told: ComfyPage) -> None:
+    node = opened(told, "starter_tstitch", steps=12, seed=102)
+    preview = told.add("PreviewAny", (900, 600))
+    told.connect(node, "report", preview, "source")
+    told.run()
+    text = [
+        event["detail"]["output"]["text"][0] for event in told.events("executed") if event["detail"]["node"] == preview
+    ]
+    report = json.loads(text[-1])
+    last = of_node(told, node)[-1]
+    assert [stage["model"] for stage in report["stages"]] == last["names"]
+    assert [stage["steps"] for stage in report["stages"]] == last["stepsPerStage"]
+    assert [stage["seconds"] for stage in report["stages"]] == pytest.approx(last["secondsPerStage"], abs=1e-3)
+
+
+def test_messages_are_few(told: ComfyPage) -> None:
+    node = opened(told, "starter_tstitch", steps=LONG, seed=103)
+    told.run()
+    found = of_node(told, node)
+    seconds = (found[-1]["at"] - found[0]["at"]) / 1000
+    assert 3 <= len(found) <= 3 + 4.2 * seconds < LONG / 4
+
+
+def test_the_widget_shows_the_step_and_then_the_seconds(told: ComfyPage) -> None:
+    node = opened(told, "starter_tstitch", steps=LONG, seed=104)
+    told.queue()
+    told.wait_for("driver.told.length >= 2", 60)
+    told.settle()
+    assert f"of {LONG}" in state(told, node)
+    told.wait_for_runs(told.runs_finished() + 1)
+    assert "saved" in state(told, node) or "slower" in state(told, node)
+
+
+def test_previews_and_progress_of_the_host_go_on(told: ComfyPage) -> None:
+    opened(told, "starter_three_models", steps=LONG // 4, seed=105)
+    before = len(told.events("b_preview")), len(told.events("progress"))
+    told.run()
+    assert len(told.events("b_preview")) > before[0]
+    assert len(told.events("progress")) >= before[1] + LONG // 4 - 1
+
+
+def test_two_nodes_of_one_graph_are_kept_apart(told: ComfyPage) -> None:
+    first = opened(told, "starter_tstitch", steps=8, seed=106)
+    told.evaluate(
+        """id => {
+          const node = driver.locate(id), copy = node.clone();
+          copy.pos = [node.pos[0], node.pos[1] + 700];
+          app.graph.add(copy);
+          node.inputs.forEach((input, slot) => {
+            const link = input.link == null ? null : app.graph.getLink?.(input.link) ?? app.graph.links.get(input.link);
+            if (link) { app.graph.getNodeById(link.origin_id).connect(link.origin_slot, copy, slot); }
+          });
+          const save = LiteGraph.createNode("SaveLatent");
+          app.graph.add(save);
+          copy.connect(0, save, 0);
+        }""",
+        first,
+    )
+    second = next(node for node, kind in told.nodes().items() if kind == "TStitchKSampler" and node != first)
+    told.set_widget(second, "steps", 20)
+    told.run()
+    assert of_node(told, first)[-1]["steps"] == 8
+    assert of_node(told, second)[-1]["steps"] == 20
+    for node in (first, second):
+        assert "saved" in state(told, node) or "slower" in state(told, node)
+
+
+def test_queued_prompts_each_start_from_nothing(told: ComfyPage) -> None:
+    node = opened(told, "starter_tstitch", steps=10, seed=107)
+    done = told.runs_finished()
+    told.queue()
+    told.set_widget(node, "steps", 14)
+    told.set_widget(node, "seed", 108)
+    told.queue()
+    told.wait_for_runs(done + 2)
+    finished = [message for message in of_node(told, node) if message["finished"]]
+    assert [message["steps"] for message in finished] == [10, 14]
+    assert len({message["prompt"] for message in finished}) == 2
+    firsts = [next(m for m in of_node(told, node) if m["prompt"] == end["prompt"]) for end in finished]
+    assert [first["step"] for first in firsts] == [0, 0]
+
+
+def test_a_node_in_a_subgraph_is_found(told: ComfyPage) -> None:
+    node = opened(told, "starter_tstitch", steps=8, seed=109)
+    packed = told.evaluate("id => String(app.graph.convertToSubgraph(new Set([driver.locate(id)])).node.id)", node)
+    told.settle()
+    told.run()
+    inside = f"{packed}:{told.evaluate('id => driver.locate(id).subgraph.nodes[0].id', packed)}"
+    assert of_node(told, inside)[-1]["finished"]
+    assert "saved" in state(told, inside) or "slower" in state(told, inside)
+
+
+def test_a_run_that_is_stopped_leaves_nothing(told: ComfyPage) -> None:
+    node = opened(told, "starter_tstitch", steps=4000, seed=110)
+    idle = state(told, node)
+    done = told.runs_finished()
+    told.queue()
+    told.wait_for("driver.told.length >= 2", 60)
+    told.evaluate("() => app.api.interrupt(null)")
+    told.wait_for("total => driver.finished().length >= total", 60, done + 1)
+    told.settle()
+    assert state(told, node) == idle
+
+
+def test_a_reload_keeps_the_figures_of_a_finished_run(told: ComfyPage) -> None:
+    node = opened(told, "starter_tstitch", steps=8, seed=111)
+    told.run()
+    shown = state(told, node)
+    told.wait_for_autosave()
+    told.reload()
+    again = told.node_of_type("TStitchKSampler")
+    assert "saved" in shown or "slower" in shown
+    assert state(told, again) == shown
+
+
+def test_a_reload_during_a_run_picks_it_up(told: ComfyPage) -> None:
+    opened(told, "starter_tstitch", steps=6000, seed=112)
+    told.wait_for_autosave()
+    told.queue()
+    told.wait_for("driver.told.length >= 2", 60)
+    told.reload()
+    node = told.node_of_type("TStitchKSampler")
+    told.wait_for("id => driver.locate(id).widgets.some(w => w.element?.innerText?.includes('of 6000'))", 30, node)
+    told.evaluate("() => app.api.interrupt(null)")
+    told.wait_for("driver.finished().length >= 1", 60)

@@ -1,0 +1,130 @@
+"""The report of a run, and what the page is told of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tstitch import report as report_module
+from tstitch.live import describe, progress
+from tstitch.report import Report, StageUse
+from tstitch.schedule import Schedule, Trajectory
+
+
+class Clock:
+    """Seconds that pass when told."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(report_module, "time", made)
+    return made
+
+
+class Looker:
+    """Notes what a watch is told."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, int]] = []
+
+    def begin(self, report: Report) -> None:
+        self.seen.append(("begin", report.step))
+
+    def call(self, report: Report, now: float) -> None:
+        self.seen.append(("call", report.step))
+
+    def finish(self, report: Report) -> None:
+        self.seen.append(("finish", report.step))
+
+
+OWNERS = (0, 0, 1, 1, 1)
+TRAJECTORY = Trajectory(sigmas=(5, 4, 3, 2, 1, 0), timesteps=(1, 0.8, 0.6, 0.4, 0.2, 0), sigma_of_fraction=lambda f: f)
+
+
+def begun(watch: Looker | None = None) -> Report:
+    report = Report([StageUse("model_1"), StageUse("final_model")], watch=watch)
+    report.begin(Schedule(OWNERS), TRAJECTORY)
+    return report
+
+
+def run(report: Report, clock: Clock, seconds: list[float], calls_a_step: int = 1) -> None:
+    for step, each in enumerate(seconds):
+        for _ in range(calls_a_step):
+            report.count(OWNERS[step], step)
+            clock.now += each
+
+
+def test_loading_is_in_the_seconds_but_not_in_the_pace(clock: Clock) -> None:
+    report = begun()
+    run(report, clock, [5, 1, 10, 2, 2])
+    report.finish()
+    told = progress(report, finished=True)
+    assert told["secondsPerStage"] == [6, 14]
+    assert told["stepsPerStage"] == [2, 3]
+    assert told["secondsPerStep"] == [1, 2]
+    assert told["step"] == 5
+
+
+def test_a_model_that_is_called_twice_a_step_is_counted_by_the_step(clock: Clock) -> None:
+    report = begun()
+    run(report, clock, [1, 1, 3, 3, 3], calls_a_step=2)
+    report.finish()
+    assert progress(report, finished=True)["secondsPerStep"] == [2, 6]
+
+
+def test_a_step_that_goes_on_is_counted_in_the_seconds_only(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tstitch.live.time", clock)
+    report = begun()
+    run(report, clock, [1, 1, 4])
+    told = progress(report, finished=False)
+    assert (told["step"], told["stage"]) == (2, 1)
+    assert told["secondsPerStage"] == [2, 4]
+    assert told["stepsPerStage"] == [2, 0]
+    assert told["secondsPerStep"] == [1, None]
+
+
+def test_what_stays_the_same_is_told_once() -> None:
+    assert describe(begun()) == {
+        "names": ["model_1", "final_model"],
+        "steps": 5,
+        "intervals": [[0, 2], [1, 3]],
+        "sigmas": [5, 4, 3, 2, 1, 0],
+        "timesteps": [1, 0.8, 0.6, 0.4, 0.2, 0],
+    }
+
+
+def test_a_watch_sees_the_start_every_call_and_the_end(clock: Clock) -> None:
+    watch = Looker()
+    report = begun(watch)
+    run(report, clock, [1] * 5)
+    report.finish()
+    report.stop()
+    assert watch.seen == [("begin", 0), *(("call", step) for step in range(5)), ("finish", 5)]
+
+
+def test_a_run_that_fails_is_not_told_as_finished(clock: Clock) -> None:
+    watch = Looker()
+    report = begun(watch)
+    report.count(0, 0)
+    report.stop()
+    assert "finish" not in dict(watch.seen)
+
+
+def test_a_second_run_starts_from_nothing(clock: Clock) -> None:
+    report = begun()
+    run(report, clock, [1] * 5)
+    report.finish()
+    report.begin(Schedule(OWNERS), TRAJECTORY)
+    assert progress(report, finished=False)["secondsPerStage"] == [0, 0]
+    assert report.to_dict()["stages"][0]["model_calls"] == 0
+
+
+def test_nobody_looks_on_outside_a_server() -> None:
+    pytest.importorskip("comfy_execution.utils")
+    assert Report.of(["model_1"]).watch is None
