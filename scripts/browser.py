@@ -17,7 +17,7 @@ from dev import PACK, find_chromium
 from scripts.workflow import Json
 
 READY_SECONDS = 90
-RUN_SECONDS = 120
+RUN_SECONDS = 300
 SETTLE_MILLISECONDS = 300  # the page draws, and renders its Vue parts, a few frames after a change
 
 VUE_NODES = "Comfy.VueNodes.Enabled"
@@ -48,7 +48,12 @@ def running_browser() -> Iterator[Browser]:
     program = find_chromium()
     if program is None:
         raise PageError("no Chromium was found: install Chromium or Chrome, or name its program in CHROMIUM")
-    arguments = ["--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update"]
+    arguments = [
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--disable-component-update",
+    ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         arguments.append("--no-sandbox")  # Chromium refuses to run as root with it
     with sync_playwright() as playwright:

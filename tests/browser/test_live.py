@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,12 @@ from scripts.browser import ComfyPage
 from scripts.workflow import Json
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
-LONG = 400  # steps: about two seconds of the starter models on one core
+LONG = 120  # steps: about half a second of the smallest starter model on an idle core
+ENDLESS = 900
+SEEDS = itertools.count(random.randrange(2**31))  # an equal prompt would be answered from the host's cache
+SAVED = re.compile("saved|slower")
 PLACES = {"TStitchKSampler": "starter_tstitch", "TStitchModelSchedule": "starter_three_models"}
+SHOWS = "([id, text]) => driver.locate(id).widgets.some(widget => widget.element?.innerText?.includes(text))"
 
 
 @pytest.fixture
@@ -44,12 +51,15 @@ def state(page: ComfyPage, node: str) -> Any:
 
 
 def opened(page: ComfyPage, workflow: str, **values: object) -> str:
-    """The id of the node with the timeline, in a workflow whose sampler has these values."""
+    """The id of the node with the timeline, in a workflow of one small picture whose sampler has these values."""
     page.load(WORKFLOWS / f"{workflow}.json")
     kinds = page.nodes()
     sampler = next(node for node, kind in kinds.items() if kind in ("KSampler", "TStitchKSampler"))
-    for name, value in values.items():
+    for name, value in {"seed": next(SEEDS), **values}.items():
         page.set_widget(sampler, name, value)
+    for loader in (node for node, kind in kinds.items() if kind == "TStitchLoadStarter"):
+        page.set_widget(loader, "model", "S")
+        page.set_widget(loader, "labels", "Bag")
     return next(node for node, kind in kinds.items() if kind in PLACES)
 
 
@@ -59,7 +69,7 @@ def of_node(page: ComfyPage, node: str) -> list[Json]:
 
 @pytest.mark.parametrize("workflow", PLACES.values())
 def test_a_run_is_told_from_start_to_end(told: ComfyPage, workflow: str) -> None:
-    node = opened(told, workflow, steps=30, seed=101)
+    node = opened(told, workflow, steps=30)
     told.run()
     found = of_node(told, node)
     assert {message["node"] for message in messages(told)} == {node}
@@ -77,7 +87,7 @@ def test_a_run_is_told_from_start_to_end(told: ComfyPage, workflow: str) -> None
 
 
 def test_the_report_and_the_page_are_told_the_same(told: ComfyPage) -> None:
-    node = opened(told, "starter_tstitch", steps=12, seed=102)
+    node = opened(told, "starter_tstitch", steps=12)
     preview = told.add("PreviewAny", (900, 600))
     told.connect(node, "report", preview, "source")
     told.run()
@@ -92,33 +102,32 @@ def test_the_report_and_the_page_are_told_the_same(told: ComfyPage) -> None:
 
 
 def test_messages_are_few(told: ComfyPage) -> None:
-    node = opened(told, "starter_tstitch", steps=LONG, seed=103)
+    node = opened(told, "starter_tstitch", steps=LONG)
     told.run()
     found = of_node(told, node)
     seconds = (found[-1]["at"] - found[0]["at"]) / 1000
-    assert 3 <= len(found) <= 3 + 4.2 * seconds < LONG / 4
+    assert 3 <= len(found) <= 3 + 4 * seconds
 
 
 def test_the_widget_shows_the_step_and_then_the_seconds(told: ComfyPage) -> None:
-    node = opened(told, "starter_tstitch", steps=LONG, seed=104)
+    node = opened(told, "starter_tstitch", steps=LONG)
+    done = told.runs_finished()
     told.queue()
-    told.wait_for("driver.told.length >= 2", 60)
-    told.settle()
-    assert f"of {LONG}" in state(told, node)
-    told.wait_for_runs(told.runs_finished() + 1)
-    assert "saved" in state(told, node) or "slower" in state(told, node)
+    told.wait_for(SHOWS, 60, [node, f"of {LONG}"])
+    told.wait_for_runs(done + 1)
+    assert SAVED.search(state(told, node))
 
 
 def test_previews_and_progress_of_the_host_go_on(told: ComfyPage) -> None:
-    opened(told, "starter_three_models", steps=LONG // 4, seed=105)
+    opened(told, "starter_three_models", steps=30)
     before = len(told.events("b_preview")), len(told.events("progress"))
     told.run()
     assert len(told.events("b_preview")) > before[0]
-    assert len(told.events("progress")) >= before[1] + LONG // 4 - 1
+    assert len(told.events("progress")) >= before[1] + 29
 
 
 def test_two_nodes_of_one_graph_are_kept_apart(told: ComfyPage) -> None:
-    first = opened(told, "starter_tstitch", steps=8, seed=106)
+    first = opened(told, "starter_tstitch", steps=8)
     told.evaluate(
         """id => {
           const node = driver.locate(id), copy = node.clone();
@@ -140,15 +149,15 @@ def test_two_nodes_of_one_graph_are_kept_apart(told: ComfyPage) -> None:
     assert of_node(told, first)[-1]["steps"] == 8
     assert of_node(told, second)[-1]["steps"] == 20
     for node in (first, second):
-        assert "saved" in state(told, node) or "slower" in state(told, node)
+        assert SAVED.search(state(told, node))
 
 
 def test_queued_prompts_each_start_from_nothing(told: ComfyPage) -> None:
-    node = opened(told, "starter_tstitch", steps=10, seed=107)
+    node = opened(told, "starter_tstitch", steps=10)
     done = told.runs_finished()
     told.queue()
     told.set_widget(node, "steps", 14)
-    told.set_widget(node, "seed", 108)
+    told.set_widget(node, "seed", next(SEEDS))
     told.queue()
     told.wait_for_runs(done + 2)
     finished = [message for message in of_node(told, node) if message["finished"]]
@@ -159,45 +168,46 @@ def test_queued_prompts_each_start_from_nothing(told: ComfyPage) -> None:
 
 
 def test_a_node_in_a_subgraph_is_found(told: ComfyPage) -> None:
-    node = opened(told, "starter_tstitch", steps=8, seed=109)
+    node = opened(told, "starter_tstitch", steps=8)
     packed = told.evaluate("id => String(app.graph.convertToSubgraph(new Set([driver.locate(id)])).node.id)", node)
     told.settle()
     told.run()
     inside = f"{packed}:{told.evaluate('id => driver.locate(id).subgraph.nodes[0].id', packed)}"
     assert of_node(told, inside)[-1]["finished"]
-    assert "saved" in state(told, inside) or "slower" in state(told, inside)
+    assert SAVED.search(state(told, inside))
 
 
 def test_a_run_that_is_stopped_leaves_nothing(told: ComfyPage) -> None:
-    node = opened(told, "starter_tstitch", steps=4000, seed=110)
-    idle = state(told, node)
+    node = opened(told, "starter_tstitch", steps=ENDLESS)
     done = told.runs_finished()
     told.queue()
     told.wait_for("driver.told.length >= 2", 60)
     told.evaluate("() => app.api.interrupt(null)")
     told.wait_for("total => driver.finished().length >= total", 60, done + 1)
     told.settle()
-    assert state(told, node) == idle
+    shown = state(told, node)
+    assert f"of {ENDLESS}" not in shown
+    assert not SAVED.search(shown)
 
 
 def test_a_reload_keeps_the_figures_of_a_finished_run(told: ComfyPage) -> None:
-    node = opened(told, "starter_tstitch", steps=8, seed=111)
+    node = opened(told, "starter_tstitch", steps=8)
     told.run()
     shown = state(told, node)
     told.wait_for_autosave()
     told.reload()
     again = told.node_of_type("TStitchKSampler")
-    assert "saved" in shown or "slower" in shown
-    assert state(told, again) == shown
+    assert SAVED.search(shown)
+    assert state(told, again).split() == shown.split()
 
 
 def test_a_reload_during_a_run_picks_it_up(told: ComfyPage) -> None:
-    opened(told, "starter_tstitch", steps=6000, seed=112)
+    opened(told, "starter_tstitch", steps=ENDLESS)
     told.wait_for_autosave()
     told.queue()
     told.wait_for("driver.told.length >= 2", 60)
     told.reload()
     node = told.node_of_type("TStitchKSampler")
-    told.wait_for("id => driver.locate(id).widgets.some(w => w.element?.innerText?.includes('of 6000'))", 30, node)
+    told.wait_for(SHOWS, 60, [node, f"of {ENDLESS}"])
     told.evaluate("() => app.api.interrupt(null)")
     told.wait_for("driver.finished().length >= 1", 60)

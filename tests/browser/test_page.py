@@ -17,11 +17,11 @@ def test_the_page_loads_the_pack_without_an_error(tab: ComfyPage) -> None:
 
 
 @pytest.mark.parametrize("name", ["starter_tstitch", "starter_three_models"])
-def test_a_shipped_workflow_runs_from_the_page(page: ComfyPage, name: str) -> None:
+def test_a_shipped_workflow_runs_from_the_page(page: ComfyPage, renderer: str, name: str) -> None:
     page.load(WORKFLOWS / f"{name}.json")
     sampler = next(node for node, kind in page.nodes().items() if kind in ("TStitchKSampler", "KSampler"))
     page.set_widget(sampler, "steps", 4)
-    page.set_widget(sampler, "seed", 7)
+    page.set_widget(sampler, "seed", 7 if renderer == "classic" else 8)  # an equal prompt is cached
     page.run()
     images = [event["detail"]["output"].get("images", []) for event in page.events("executed")]
     assert len(images[-1]) == 10
