@@ -40,6 +40,10 @@ def same_mixing(first: Any, second: Any) -> bool:
     )
 
 
+#: The place of t = 1, which has no ratio of noise to image, among levels beyond a model's noisiest.
+_FAR = 10.0
+
+
 @dataclass(frozen=True)
 class Mixing:
     """How a model mixes image and noise, and the way back from a noise-to-signal ratio to its sigma."""
@@ -88,6 +92,21 @@ class Conversion:
     def sigmas(self, sigmas: Tensor) -> Tensor:
         """The lead's list of levels in the stage's coordinates."""
         return sigmas.new_tensor([self(float(sigma))[0] for sigma in sigmas.cpu()])
+
+    def sampler_sigmas(self, sigmas: Tensor) -> Tensor:
+        """The same for a sampler: where several levels lie beyond the stage, they keep their distance.
+
+        Clamped to one level they would be steps of no length, on which multistep solvers divide by zero. A model with
+        no levels beyond its noisiest is asked as at its noisiest, by its own `timestep`.
+        """
+        levels = [float(sigma) for sigma in sigmas.cpu()]
+        found = [self(level)[0] for level in levels]
+        beyond = sum(level == self._stage.sigma_max for level in found)
+        if beyond > 1 and levels[0] > levels[-1]:
+            for index in reversed(range(beyond)):
+                a, b = self._lead.at(levels[index])
+                found[index] = self._stage.sigma_of_ratio(b / a) if a > 0 else _FAR * found[index + 1]
+        return sigmas.new_tensor(found)
 
 
 def conversion(lead: Any, stage: Any, sigmas: Sequence[float], name: str) -> Conversion | None:

@@ -273,7 +273,7 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
 
     last, leader = len(guiders) - 1, used[-1]
     to_lead = conversion(samplings[last], samplings[leader], trajectory.sigmas, stitch.names[leader])
-    sigmas = call.sigmas if to_lead is None else to_lead.sigmas(call.sigmas)
+    sigmas = call.sigmas if to_lead is None else to_lead.sampler_sigmas(call.sigmas)
     levels = [float(sigma) for sigma in sigmas.cpu()]
     stages = [
         Stage(index, guiders[index], conversion(samplings[leader], samplings[index], levels, stitch.names[index]))

@@ -211,6 +211,21 @@ def test_levels_beyond_a_stage_are_clamped_and_said_once(warnings: Callable[[], 
     )
 
 
+@pytest.mark.parametrize(
+    ("final", "levels", "own"),
+    [
+        ("zsnr", [4000.0, 400.0, 40.0, 2.0, 0.5, 0.0], [4000.0, 400.0, 40.0, 2.0, 0.5, 0.0]),
+        ("flow", [1.0, 0.99, 0.98, 0.7, 0.4, 0.0], [990.0, 99.0, 49.0, 7 / 3, 2 / 3, 0.0]),
+    ],
+)
+def test_a_solver_is_given_no_step_of_no_length(final: str, levels: list[float], own: list[float]) -> None:
+    """Two and more levels beyond the only model in use: clamped to one, they made dpmpp_2m divide by zero."""
+    small = gaussian_model(0.1, 0.5)
+    large = zero_terminal_snr(0.6, 0.9) if final == "zsnr" else KINDS["flow"](0.6, 0.9)
+    found = sample(stitched([small, large], pattern="1x5"), torch.tensor(levels))
+    assert relative_difference(found, sample(small, torch.tensor(own))) < 1e-4
+
+
 def test_the_noise_keeps_its_scale_where_a_level_is_clamped() -> None:
     """At sigma 4000 the latent is 4000 noise; the stage gets it as noise of its own maximum."""
     stage, lead = gaussian_model(0.1, 0.5).model, zero_terminal_snr(0.6, 0.9).model
