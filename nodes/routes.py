@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any
-
-from aiohttp import web
+from typing import TYPE_CHECKING, Any
 
 from ..tstitch.errors import StitchError
 from ..tstitch.noise_preview import PlannedRun, preview_levels
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 
 def register_routes() -> None:
@@ -23,6 +24,8 @@ def register_routes() -> None:
 
 async def levels(request: web.Request) -> web.Response:
     """Noise levels of a run that has not been made yet; 400 with a sentence for arguments that do not fit."""
+    from aiohttp import web  # the server has loaded it already; a script without one does not need it
+
     try:
         return web.json_response(preview_levels(planned_run(request.query)))
     except StitchError as error:
