@@ -22,10 +22,16 @@ from scripts.server import Server, free_port, running_server
 from scripts.workflow import Json, to_prompt
 
 FOLDER = Path(__file__).resolve().parent.parent / "workflows"
-WIDTH, HEIGHT, GAP, COLUMNS = 480, 320, 4, 5  # pixels
+WIDTH, GAP, COLUMNS = 480, 4, 5  # pixels
 PAPER = "#202020"
-SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Workflow.ShowMissingModelsWarning": False}
-VIEW = Box(80, 110, 1400, 860)  # of the window, free of the page's own bars
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.Workflow.ShowMissingModelsWarning": False,
+    "Comfy.Minimap.Visible": False,
+}
+WINDOW = (2100, 1500)
+VIEW = Box(90, 130, 1950, 1300)  # of the window, free of the page's own bars
+LEFT_OUT = ["MarkdownNote", "SaveImage", "SaveVideo"]  # large and empty
 
 
 def needs_download(workflow: Json) -> bool:
@@ -56,8 +62,9 @@ def sheet(pictures: list[Image.Image]) -> Image.Image:
 def graph_in_page(page: ComfyPage, workflow: Json, folder: Path) -> Image.Image:
     page.load(workflow)
     page.evaluate(
-        """([left, top, width, height]) => {
-            const boxes = app.graph.nodes.map(({ pos: [x, y], size }) => [x, y - 40, x + size[0], y + size[1]]);
+        """([[left, top, width, height], leftOut]) => {
+            const nodes = app.graph.nodes.filter(({ type }) => !leftOut.includes(type));
+            const boxes = nodes.map(({ pos: [x, y], size }) => [x, y - 40, x + size[0], y + size[1]]);
             const [x, y] = [0, 1].map((side) => Math.min(...boxes.map((box) => box[side])) - 20);
             const [right, bottom] = [2, 3].map((side) => Math.max(...boxes.map((box) => box[side])) + 20);
             const view = app.canvas.ds;
@@ -66,7 +73,7 @@ def graph_in_page(page: ComfyPage, workflow: Json, folder: Path) -> Image.Image:
             view.offset[1] = (top + height / 2) / view.scale - (y + bottom) / 2;
             app.canvas.setDirty(true, true);
         }""",
-        list(VIEW),
+        [list(VIEW), LEFT_OUT],
     )
     page.settle()
     shot = Image.open(page.screenshot(folder / "shot.png", VIEW)).convert("RGB")
@@ -93,7 +100,9 @@ def main() -> int:
             shown = [name for name in names if needs_download(workflows[name])]
             if shown:
                 with running_browser() as browser:
-                    page = ComfyPage(browser.new_page(viewport={"width": 1500, "height": 1000}), server.address)
+                    page = ComfyPage(
+                        browser.new_page(viewport={"width": WINDOW[0], "height": WINDOW[1]}), server.address
+                    )
                     page.open()
                     for name in shown:
                         write(name, graph_in_page(page, workflows[name], base))
