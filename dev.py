@@ -141,7 +141,7 @@ def remove_link(link: Path) -> None:
 
 TORCH = ["torch", "torchvision"]
 DEV_TOOLS = [
-    *("pytest", "pytest-timeout", "hypothesis", "ruff", "mypy"),
+    *("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "mypy"),
     "diffusers",  # an independent implementation that tests compare with
     "soundfile",  # a requirement of ComfyUI 0.3.52 that 0.3.75 has dropped
     "playwright",  # drives Chromium; it brings its own Node.js, but no browser
@@ -443,6 +443,9 @@ def command_convert_shortcut(arguments: list[str]) -> int:
 # --- Tests -----------------------------------------------------------------------------------------------------------
 
 NO_TESTS_COLLECTED = 5  # pytest's exit status
+#: The whole suite on several cores, each file in one process: models of a file are made once. More than four need much
+#: memory.
+SIDE_BY_SIDE = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile"]
 
 
 class Outcome(NamedTuple):
@@ -551,7 +554,7 @@ def command_test(arguments: list[str]) -> int:
     for name, host, only_host_tests in hosts_to_test():
         marked = ["-m", "host" if only_host_tests else "not browser"]
         may_be_empty = only_host_tests or bool(arguments)
-        outcomes.append(run_pytest(f"tests on {name}", host, [*marked, *arguments], may_be_empty))
+        outcomes.append(run_pytest(f"tests on {name}", host, [*marked, *(arguments or SIDE_BY_SIDE)], may_be_empty))
     for name, host, _ in hosts_to_test():
         outcomes.append(run_browser_tests(f"browser tests on {name}", host, arguments))
     section("summary")
