@@ -167,14 +167,15 @@ def test_queued_prompts_each_start_from_nothing(told: ComfyPage) -> None:
     assert [first["step"] for first in firsts] == [0, 0]
 
 
-def test_a_node_in_a_subgraph_is_found(told: ComfyPage) -> None:
+def test_a_node_in_a_subgraph_is_found(told: ComfyPage, renderer: str) -> None:
     node = opened(told, "starter_tstitch", steps=8)
     packed = told.evaluate("id => String(app.graph.convertToSubgraph(new Set([driver.locate(id)])).node.id)", node)
     told.settle()
     told.run()
     inside = f"{packed}:{told.evaluate('id => driver.locate(id).subgraph.nodes[0].id', packed)}"
     assert of_node(told, inside)[-1]["finished"]
-    assert SAVED.search(state(told, inside))
+    if renderer == "classic":  # Nodes 2.0 draws what is in a subgraph when it is opened
+        assert SAVED.search(state(told, inside))
 
 
 def test_a_run_that_is_stopped_leaves_nothing(told: ComfyPage) -> None:
