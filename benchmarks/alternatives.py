@@ -1,6 +1,6 @@
 """One loop against what people do without this pack, on the same inputs in one process.
 
-Seconds of S→XL at 0.4, and for every sampler of the host how far the pictures of a chain of two samplers are from
+Seconds of S to XL at 0.4, and for every sampler of the host how far the pictures of a chain of two samplers are from
 those of one loop. Writes `results/alternatives.json`.
 """
 

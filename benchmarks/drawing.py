@@ -41,7 +41,13 @@ class Setting:
     @property
     def title(self) -> str:
         """Readable and complete, so that it can name a row of results."""
-        words = ["→".join(self.models), self.pattern, self.sampler, self.scheduler, f"cfg {self.cfg:g}"]
+        words = [
+            "\N{RIGHTWARDS ARROW}".join(self.models),
+            self.pattern,
+            self.sampler,
+            self.scheduler,
+            f"cfg {self.cfg:g}",
+        ]
         return " ".join([*words, *(["chained"] if self.chained else []), f"seed {self.seed}"])
 
 

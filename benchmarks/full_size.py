@@ -56,7 +56,7 @@ def build_runs(nodes: dict[str, Any], folder: Path) -> Runs:
     for small, large in PAIRS:
         for fraction in FRACTIONS:
             node, pair = nodes["TStitchKSampler"], {"model": models[large], "small_model": models[small]}
-            title = f"{small} → {large} {fraction:g}"
+            title = f"{small} \N{RIGHTWARDS ARROW} {large} {fraction:g}"
             runs[title] = partial(node.execute, **pair, **inputs, fraction=fraction)
     return runs
 

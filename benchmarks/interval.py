@@ -84,5 +84,11 @@ def measure() -> None:
 
 
 def write(rows: list[dict[str, Any]]) -> None:
-    setting = {"models": "S→XL", "fraction": FRACTION, "steps": STEPS, "cfg": 1, "training_images": IMAGES}
+    setting = {
+        "models": "S\N{RIGHTWARDS ARROW}XL",
+        "fraction": FRACTION,
+        "steps": STEPS,
+        "cfg": 1,
+        "training_images": IMAGES,
+    }
     RESULTS.write_text(json.dumps({"setting": setting, "runs": rows}, indent=1) + "\n", encoding="utf-8")

@@ -192,7 +192,7 @@ def show(results: dict[str, Any]) -> None:
         print(f"largest difference: {100 * worst:.1f} %")
     print(f"fraction at tolerance {results['recommendation']['tolerance']}: {results['recommendation']['fraction']:g}")
     for plan in results["recommendation"]["plans"]:
-        print(f"{plan['predicted']:8.3f} s  {'→'.join(plan['models']):<9} {plan['name']:<26} {plan['pattern']}")
+        print(f"{plan['predicted']:8.3f} s  {', '.join(plan['models']):<9} {plan['name']:<26} {plan['pattern']}")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -96,7 +96,7 @@ def measure(names: Iterable[str]) -> None:
                 pixels, labels, seconds = studio.draw(setting, SAMPLES)
                 rows[key] = {
                     "key": key,
-                    "models": "→".join(setting.models),
+                    "models": "\N{RIGHTWARDS ARROW}".join(setting.models),
                     "pattern": setting.pattern,
                     "steps": setting.steps,
                     "seed": setting.seed,

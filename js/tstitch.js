@@ -11,7 +11,7 @@ function isOurs(node) {
 }
 
 app.registerExtension({
-  name: "TStitch.Page",
+  name: "tstitch.page",
 
   setup() {
     listenToRuns();

@@ -18,6 +18,7 @@ import { runOf } from "./schedule.js";
 
 const ROUTE = "/tstitch/levels";
 const KEPT = 200;
+const MAX_STEPS = 1000; // the server refuses more
 const RETRY_MS = 5000;
 
 export class LevelsCache {
@@ -37,7 +38,7 @@ export class LevelsCache {
    * @returns {Levels | null}
    */
   get(plan, { sampling, shift }) {
-    if (plan.scheduler === null) {
+    if (plan.scheduler === null || wholeSteps(plan) > MAX_STEPS) {
       return null;
     }
     const query = new URLSearchParams({
@@ -77,6 +78,14 @@ export class LevelsCache {
 }
 
 /**
+ * Steps of the whole schedule, of which an img2img pass runs the end.
+ * @param {Plan} plan
+ */
+function wholeSteps(plan) {
+  return plan.denoise > 0.9999 || plan.denoise <= 0 ? plan.steps : Math.floor(plan.steps / plan.denoise);
+}
+
+/**
  * The run of a plan, with as much as is known of it.
  * @param {Plan} plan
  * @param {Levels | null} levels
@@ -92,7 +101,7 @@ export function plannedRun(plan, levels, knowsWhole) {
     }
     return runOf(steps, { ...known, totalSteps: levels.whole ? steps : null });
   }
-  const total = plan.denoise > 0.9999 || plan.denoise <= 0 ? plan.steps : Math.floor(plan.steps / plan.denoise);
+  const total = wholeSteps(plan);
   const firstStep = Math.min(total - plan.steps + plan.start, total - 1);
   const steps = Math.max(1, Math.min(total, plan.end ?? total) - firstStep);
   if (knowsWhole) {

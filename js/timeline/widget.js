@@ -718,14 +718,10 @@ function handlesOf(spec, run, owners, names) {
   });
 }
 
-function loadStyle() {
-  const id = "TStitch.timeline.css";
-  if (document.getElementById(id)) {
-    return;
-  }
+/** The style sheet, for the widget's own element: the page's head is everyone's. */
+function styleLink() {
   const link = document.createElement("link");
-  Object.assign(link, { id, rel: "stylesheet", href: new URL("./timeline.css", import.meta.url).href });
-  document.head.append(link);
+  return Object.assign(link, { rel: "stylesheet", href: new URL("./timeline.css", import.meta.url).href });
 }
 
 /**
@@ -738,8 +734,8 @@ export function addTimeline(node) {
   if (!kind || !node.addDOMWidget || widgetOf(node, NAME)) {
     return null;
   }
-  loadStyle();
   const timeline = new Timeline(node, kind);
+  timeline.drawing.root.append(styleLink());
   const height = () => Number(timeline.height) + 2 * MARGIN;
   const widget = node.addDOMWidget(NAME, TYPE, timeline.drawing.root, {
     serialize: false,

@@ -18,7 +18,7 @@ from PIL import Image
 
 from dev import PACK
 from scripts.client import Client, RunError, RunRecord
-from scripts.server import Server, choose_port, running_server
+from scripts.server import Server, free_port, running_server
 from scripts.workflow import nodes_of_type, to_prompt, with_inputs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     shutil.copy(ROOT / "__init__.py", pack)
     (pack / "models" / "starter_b.safetensors").write_bytes(b"\x10" * 1000)
     (pack / "models" / "starter_s_eps.safetensors").unlink(missing_ok=True)
-    with running_server(Path(os.environ["COMFYUI_PATH"]), base, choose_port(None), not torch.cuda.is_available()) as it:
+    with running_server(Path(os.environ["COMFYUI_PATH"]), base, free_port(), not torch.cuda.is_available()) as it:
         yield it
 
 
@@ -148,4 +148,4 @@ def test_the_budget_workflow_profiles_calibrates_plans_and_samples(server: Serve
     assert sizes.count((112, 112)) == 10
     assert sum(width == 960 for width, _ in sizes) == 3
     (table,) = [output["text"][0] for output in record.outputs.values() if "text" in output]
-    assert "| → | 1x" in table
+    assert "| \N{RIGHTWARDS ARROW} | 1x" in table

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from scripts.client import Client, RunError, RunRecord
-from scripts.server import Server, choose_port, running_server
+from scripts.server import Server, free_port, running_server
 from tstitch_testing.checkpoints import bksdm_unet, dit_config, original_weights, save
 from tstitch_testing.ldm_files import LDMShape, ldm_weights
 from tstitch_testing.uvit_files import uvit_config, uvit_weights
@@ -47,7 +47,7 @@ def write_models(models: Path) -> None:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     base = tmp_path_factory.mktemp("base")
     write_models(base / "models")
-    with running_server(Path(os.environ["COMFYUI_PATH"]), base, choose_port(None), not torch.cuda.is_available()) as it:
+    with running_server(Path(os.environ["COMFYUI_PATH"]), base, free_port(), not torch.cuda.is_available()) as it:
         yield it
 
 

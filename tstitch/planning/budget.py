@@ -215,7 +215,7 @@ def check_same_models(profiled: Sequence[ModelMark], calibrated: Sequence[ModelM
 
 
 def in_words(models: Sequence[ModelMark]) -> str:
-    return " → ".join(f"{mark.name} [{mark.identity[:6]}]" for mark in models)
+    return ", ".join(f"{mark.name} [{mark.identity[:6]}]" for mark in models)
 
 
 def check_same_guidance(profile: Profile, calibration: Calibration) -> None:

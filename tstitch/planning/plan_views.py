@@ -81,7 +81,9 @@ def plan_table(plan: Plan) -> str:
     rows.append([":--", ":--", *["--:"] * (len(rows[0]) - 2)])
     for choice in thinned(plan):
         times = [f"{choice.seconds:.3g}", f"{plan.base.ticks / choice.ticks:.2f}x"] if timed else []
-        rows.append(["→" if choice == plan.choice else "", choice.pattern, *times, f"{choice.error:.3g}"])
+        rows.append(
+            ["\N{RIGHTWARDS ARROW}" if choice == plan.choice else "", choice.pattern, *times, f"{choice.error:.3g}"]
+        )
     models = ", ".join(f"{number} = {mark.name}" for number, mark in enumerate(request.models, 1))
     lines = [f"{request.steps} steps, models {models}.", "", *("| " + " | ".join(row) + " |" for row in rows)]
     return "\n".join([*lines, "", *notes(plan)])
