@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 CARD = Path(__file__).parent.parent / "models" / "README.md"
+FEW_STEPS = Path(__file__).parent / "results" / "shortcut.json"
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
@@ -52,14 +54,34 @@ def file_table(results: dict[str, Any]) -> str:
     return table(["file", "size", "sha256"], rows)
 
 
+def few_steps_table() -> str:
+    """Shortcut beside B at each number of steps."""
+    rows = json.loads(FEW_STEPS.read_text(encoding="utf-8"))["runs"]
+    steps = dict.fromkeys(row["steps"] for row in rows)
+    by_run = {(row["run"], row["steps"]): row for row in rows}
+    keys = ("fid", "fid_vae", "accuracy")
+    lines = [
+        [str(count), *(f"{by_run[name, count][key]:.3f}" for key in keys for name in ("Shortcut", "B"))]
+        for count in steps
+    ]
+    header = ["FID", "FID to reconstructions", "class accuracy"]
+    return table(["steps", *(f"{words}, {name}" for words in header for name in ("Shortcut", "B"))], lines)
+
+
 def with_tables(text: str, results: dict[str, Any]) -> str:
     """The card's text with the part between each pair of table marks made anew."""
-    for name, make in (("quality", quality_table), ("cost", cost_table), ("files", file_table)):
+    tables = {
+        "quality": quality_table(results),
+        "few steps": few_steps_table(),
+        "cost": cost_table(results),
+        "files": file_table(results),
+    }
+    for name, made in tables.items():
         before, mark, rest = text.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition("<!-- end -->")
         if not mark or not end:
             raise ValueError(f"{CARD} has no <!-- {name} --> ... <!-- end --> pair")
-        text = f"{before}{mark}{make(results)}\n{end}{after}"
+        text = f"{before}{mark}{made}\n{end}{after}"
     return text
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.model_card import table
+from benchmarks.model_card import few_steps_table, table
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -53,6 +53,12 @@ def quality_caption(results: dict[str, Any]) -> str:
     )
 
 
+FEW_STEPS_CAPTION = (
+    "Few steps (`python dev.py bench shortcut`): the starter Shortcut model against B, which has its size and had the"
+    " same training; euler, cfg 1, otherwise as above."
+)
+
+
 def numbers() -> str:
     """The README's section between the marks."""
     quality = json.loads((RESULTS / "starter_models.json").read_text(encoding="utf-8"))
@@ -63,6 +69,7 @@ def numbers() -> str:
         quality_caption(quality),
         table(["", "cfg", "FID", "FID to reconstructions", "class accuracy"], quality_rows(quality)),
     ]
+    parts += [FEW_STEPS_CAPTION, few_steps_table()]
     return "\n\n".join(parts)
 
 

@@ -13,8 +13,10 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.classifier import load_classifier
+from benchmarks.evaluate import RESULTS as STARTERS
 from benchmarks.evaluate import Run, generate
 from benchmarks.judge import Judge
+from benchmarks.model_card import write_tables
 from benchmarks.starter import checksum, load_denoiser, load_vae, weights_path
 
 RESULTS = Path(__file__).parent / "results" / "shortcut.json"
@@ -45,3 +47,4 @@ def measure() -> None:
                 tqdm.write(f"{name} {steps}: {score}")
             kept.append(rows[key])
             RESULTS.write_text(json.dumps({"runs": kept}, indent=1) + "\n", encoding="utf-8")
+    write_tables(json.loads(STARTERS.read_text(encoding="utf-8")))

@@ -90,6 +90,26 @@ def test_the_demo_workflow_draws_clothes_for_every_fraction(server: Server) -> N
     assert 0 < different[0] < different[1]
 
 
+def test_a_saved_picture_holds_the_schedule_that_made_it(server: Server) -> None:
+    """Through the host's own embedding: the prompt in the file has the fraction, and draws the same again."""
+
+    async def queue_twice() -> list[bytes]:
+        async with Client(server.address) as client:
+            prompt = starter_prompt(await client.object_info())
+            prompt = with_inputs(
+                prompt, nodes_of_type(prompt, "TStitchKSampler")[0], steps=STEPS, fraction=0.2, seed=31
+            )
+            first = await client.image((await client.run(prompt, lambda *_: None)).images()[0])
+            again = json.loads(Image.open(io.BytesIO(first)).text["prompt"])
+            again = with_inputs(again, nodes_of_type(again, "SaveImage")[0], filename_prefix="again")
+            return [first, await client.image((await client.run(again, lambda *_: None)).images()[0])]
+
+    first, again = (Image.open(io.BytesIO(data)) for data in asyncio.run(queue_twice()))
+    (sampler,) = [node for node in json.loads(first.text["prompt"]).values() if node["class_type"] == "TStitchKSampler"]
+    assert (sampler["inputs"]["fraction"], sampler["inputs"]["unit"]) == (0.2, "steps")
+    np.testing.assert_array_equal(np.asarray(first), np.asarray(again))
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
