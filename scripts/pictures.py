@@ -20,7 +20,9 @@ from scripts.server import free_port, running_server
 DOCS = Path(__file__).resolve().parent.parent / "js" / "docs"
 MARGIN = 24  # pixels around the node; the title is above its box
 COLORS = 128
-NEIGHBOURS = {"model": "TStitchLoadStarter", "final_model": "TStitchLoadStarter", "model_1": "TStitchLoadStarter"}
+LOADER = "TStitchLoadStarter"
+#: The starter model at each socket that gives a timeline a name.
+STARTERS = {"model": "XL", "final_model": "XL", "small_model": "S", "model_1": "S"}
 
 
 def main() -> int:
@@ -64,9 +66,9 @@ def take(page: ComfyPage, kind: str) -> None:
     """The node, with a loader out of sight at the sockets that give a timeline its names."""
     page.clear()
     node = page.add(kind, (0, 0))
-    for socket, neighbour in NEIGHBOURS.items():
-        if socket in page.inputs(node) and kind != neighbour:
-            page.connect(page.add(neighbour, (-2000, 0)), 0, node, socket)
+    for socket, starter in STARTERS.items():
+        if socket in page.inputs(node) and kind != LOADER:
+            page.connect(page.add(LOADER, (-2000, 0), model=starter), 0, node, socket)
     page.show(node)
     page.settle()
     x, y, width, height = page.box(node)

@@ -10,6 +10,7 @@ import pytest
 
 from scripts.locales import SOURCE, TRANSLATIONS, differences, english, paths, read_locale
 
+WIDE_MARKS = "[\N{FULLWIDTH COLON}\N{FULLWIDTH COMMA}\N{IDEOGRAPHIC COMMA}\N{IDEOGRAPHIC FULL STOP}]"
 NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w])", re.ASCII)
 VALUE = re.compile(r"\b(?:\d+x\d+|fp8|fp16)\b", re.ASCII)  # what one can type or choose
 
@@ -42,7 +43,7 @@ def test_a_translation_keeps_numbers_and_values(language: str, source: dict[str,
     translated = dict(paths(read_locale(language)))
     for place, text in paths(source):
         for pattern in (NUMBER, VALUE):
-            lost = set(pattern.findall(text)) - set(pattern.findall(re.sub("[：，、。]", ": ", translated[place])))
+            lost = set(pattern.findall(text)) - set(pattern.findall(re.sub(WIDE_MARKS, ": ", translated[place])))
             assert not lost or place.endswith(".name"), f"{language} {place} lost {lost}"
 
 
