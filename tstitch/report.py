@@ -52,8 +52,8 @@ class Report:
     uses: list[StageUse]
     schedule: Schedule | None = None
     trajectory: Trajectory | None = None
-    step: int = 0  # the one at work; the number of steps when all are done
     watch: Watch | None = None
+    _step: int = field(default=0, repr=False)
     _since: float = field(default=0.0, repr=False)
     _current: int | None = field(default=None, repr=False)
 
@@ -62,10 +62,15 @@ class Report:
         """For the stages `names` of the node that is being executed; its page, if any, looks on."""
         return cls([StageUse(name) for name in names], watch=watch_for_page())
 
+    @property
+    def step(self) -> int:
+        """The one at work; the number of steps when all are done."""
+        return self._step
+
     def begin(self, schedule: Schedule, trajectory: Trajectory) -> None:
         self.schedule, self.trajectory = schedule, trajectory
         self.uses = [StageUse(use.name) for use in self.uses]
-        self.step, self._current = 0, None
+        self._step, self._current = 0, None
         if self.watch is not None:
             self.watch.begin(self)
 
@@ -74,7 +79,7 @@ class Report:
         self.stop()
         self._since, self._current = time.perf_counter(), stage
         self.uses[stage].calls += 1
-        self.step = step
+        self._step = step
         if self.watch is not None:
             self.watch.call(self, self._since)
 
@@ -86,7 +91,7 @@ class Report:
     def finish(self) -> None:
         """The run has come to its end."""
         self.stop()
-        self.step = 0 if self.trajectory is None else self.trajectory.steps
+        self._step = 0 if self.trajectory is None else self.trajectory.steps
         if self.watch is not None:
             self.watch.finish(self)
 
