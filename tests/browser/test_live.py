@@ -17,6 +17,7 @@ from scripts.workflow import Json
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 LONG = 120  # steps: about half a second of the smallest starter model on an idle core
 ENDLESS = 900
+BEYOND_A_RELOAD = 4000  # steps that last until a page has come back, on a busy machine too
 SEEDS = itertools.count(random.randrange(2**31))  # an equal prompt would be answered from the host's cache
 SAVED = re.compile("saved|slower")
 PLACES = {"TStitchKSampler": "starter_tstitch", "TStitchModelSchedule": "starter_three_models"}
@@ -203,12 +204,12 @@ def test_a_reload_keeps_the_figures_of_a_finished_run(told: ComfyPage) -> None:
 
 
 def test_a_reload_during_a_run_picks_it_up(told: ComfyPage) -> None:
-    opened(told, "starter_tstitch", steps=ENDLESS)
+    opened(told, "starter_tstitch", steps=BEYOND_A_RELOAD)
     told.wait_for_autosave()
     told.queue()
     told.wait_for("driver.told.length >= 2", 60)
     told.reload()
     node = told.node_of_type("TStitchKSampler")
-    told.wait_for(SHOWS, 60, [node, f"of {ENDLESS}"])
+    told.wait_for(SHOWS, 60, [node, f"of {BEYOND_A_RELOAD}"])
     told.evaluate("() => app.api.interrupt(null)")
     told.wait_for("driver.finished().length >= 1", 60)
