@@ -446,6 +446,8 @@ NO_TESTS_COLLECTED = 5  # pytest's exit status
 #: The whole suite on several cores, each file in one process: models of a file are made once. More than four need much
 #: memory.
 SIDE_BY_SIDE = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile"]
+#: The browser tests with one server and one browser for each of the two renderers of the page.
+RENDERERS_SIDE_BY_SIDE = ["-n", "2", "--dist", "loadgroup"]
 
 
 class Outcome(NamedTuple):
@@ -490,7 +492,7 @@ def run_browser_tests(title: str, host: Path, arguments: list[str]) -> Outcome:
         section(title)
         print(error)
         return Outcome(title, False, {}, str(error))
-    chosen = arguments or ["tests/browser"]
+    chosen = arguments or ["tests/browser", *RENDERERS_SIDE_BY_SIDE]
     return run_pytest(title, host, ["-m", "browser", *chosen], may_be_empty=bool(arguments))
 
 

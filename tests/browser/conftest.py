@@ -21,6 +21,14 @@ from scripts.server import Server, free_port, running_server
 RENDERERS = {"classic": False, "nodes2": True}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one renderer stay in one process, where they share a tab."""
+    for item in items:
+        renderer = getattr(item, "callspec", None) and item.callspec.params.get("tab")  # type: ignore[attr-defined]
+        if renderer:
+            item.add_marker(pytest.mark.xdist_group(renderer))
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     base = tmp_path_factory.mktemp("base")
