@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import random
 import tempfile
 import time
@@ -21,6 +20,7 @@ from tqdm import tqdm
 
 from benchmarks.drawing import Setting
 from benchmarks.host import host_nodes
+from benchmarks.timing import machine
 from tstitch.schedule import Schedule, parse_pattern
 
 RESULTS = Path(__file__).parent / "results" / "plan.json"
@@ -169,11 +169,7 @@ def measure(rounds: int, only_recommend: bool) -> dict[str, Any]:
         starters = Starters(host_nodes())
         folder_paths.set_user_directory(user)
         results: dict[str, Any] = {
-            "machine": {
-                "processor": platform.processor() or platform.machine(),
-                "threads": torch.get_num_threads(),
-                "torch": torch.__version__,
-            },
+            "machine": machine(),
             "setting": {"steps": STEPS, "timed": TIMED, "judged": JUDGED, "batch": 10, "rounds": rounds},
         }
         if not only_recommend:

@@ -143,9 +143,7 @@ class TStitchCalibrate(io.ComfyNode):
         small_negative: Any = None,
         small_cfg: float = 0.0,
     ) -> io.NodeOutput:
-        others = {"model_2": model_2, "model_3": model_3, "model_4": model_4}
-        others |= {"model_5": model_5, "model_6": model_6, "model_7": model_7}
-        models = connected(model_1, others, "model")
+        models = connected("model", model_1, model_2, model_3, model_4, model_5, model_6, model_7)
         own = (
             positive if small_positive is None else small_positive,
             negative if small_negative is None else small_negative,

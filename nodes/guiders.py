@@ -56,9 +56,7 @@ class TStitchGuiders(io.ComfyNode):
         guider_6: Any = None,
         guider_7: Any = None,
     ) -> io.NodeOutput:
-        others = {"guider_2": guider_2, "guider_3": guider_3, "guider_4": guider_4}
-        others |= {"guider_5": guider_5, "guider_6": guider_6, "guider_7": guider_7}
-        guiders = connected(guider_1, others, "guider")
+        guiders = connected("guider", guider_1, guider_2, guider_3, guider_4, guider_5, guider_6, guider_7)
         names = (*guiders, "final_guider")
         stitch = Stitch(ScheduleSpec.parse(splits, unit, pattern, len(names)), memory, names, Report.of(names))
         return io.NodeOutput(StitchedGuider(final_guider, list(guiders.values()), stitch))

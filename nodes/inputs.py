@@ -70,9 +70,9 @@ def numbered(prefix: str, socket: Any, noun: str) -> list[io.Input]:
     ]
 
 
-def connected(first: Any, others: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """Input name to value, in run order, of the sockets in use besides the finishing one."""
-    named = {f"{prefix}_1": first, **{name: others[name] for name in sorted(others)}}
+def connected(prefix: str, *values: Any) -> dict[str, Any]:
+    """Input name to value, in run order, of the sockets `prefix`_1, `prefix`_2 ... that are in use."""
+    named = {f"{prefix}_{number}": value for number, value in enumerate(values, 1)}
     return {name: value for name, value in named.items() if value is not None}
 
 

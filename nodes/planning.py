@@ -102,9 +102,10 @@ class TStitchProfile(io.ComfyNode):
         model_6: Any = None,
         model_7: Any = None,
     ) -> io.NodeOutput:
-        others = {"model_2": model_2, "model_3": model_3, "model_4": model_4}
-        others |= {"model_5": model_5, "model_6": model_6, "model_7": model_7}
-        models = {**connected(model_1, others, "model"), "final_model": final_model}
+        models = {
+            **connected("model", model_1, model_2, model_3, model_4, model_5, model_6, model_7),
+            "final_model": final_model,
+        }
         job = ProfileJob(models, positive, negative, latent_image, cfg, repeats)
         bar = comfy.utils.ProgressBar(len(models) * job.steps_a_model)
         found = profile_models(job, refresh, partial(advance, bar))

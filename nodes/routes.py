@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from ..tstitch.errors import StitchError
+from ..tstitch.live import page_server
 from ..tstitch.noise_preview import PlannedRun, preview_levels
 
 if TYPE_CHECKING:
@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 
 
 def register_routes() -> None:
-    """Add the routes where a server runs; scripts and tests load the nodes without the host's `server` module."""
-    prompt_server = getattr(sys.modules.get("server"), "PromptServer", None)
-    instance = getattr(prompt_server, "instance", None)
-    if instance is not None:
-        instance.routes.get("/tstitch/levels")(levels)
+    """Add the routes where a server runs."""
+    server = page_server()
+    if server is not None:
+        server.routes.get("/tstitch/levels")(levels)
 
 
 async def levels(request: web.Request) -> web.Response:

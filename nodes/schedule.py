@@ -56,9 +56,7 @@ class TStitchModelSchedule(io.ComfyNode):
         model_6: Any = None,
         model_7: Any = None,
     ) -> io.NodeOutput:
-        others = {"model_2": model_2, "model_3": model_3, "model_4": model_4}
-        others |= {"model_5": model_5, "model_6": model_6, "model_7": model_7}
-        models = connected(model_1, others, "model")
+        models = connected("model", model_1, model_2, model_3, model_4, model_5, model_6, model_7)
         names = (*models, "final_model")
         stitch = Stitch(ScheduleSpec.parse(splits, unit, pattern, len(names)), memory, names, Report.of(names))
         return io.NodeOutput(stitch_model(final_model, [ModelStage(model) for model in models.values()], stitch))

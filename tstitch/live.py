@@ -5,6 +5,7 @@ Nothing is asked of the device: steps and seconds are those that the report coun
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -54,10 +55,8 @@ def executing_context() -> Any:
 
 
 def page_server() -> Any:
-    """The server of this process, if it is one."""
-    from server import PromptServer
-
-    return getattr(PromptServer, "instance", None)
+    """The server of this process, if it is one: scripts and tests never load the host's `server` module."""
+    return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
 
 
 def run_identity() -> dict[str, Any]:
