@@ -1,7 +1,7 @@
 """Predicted against measured seconds of planned schedules on the starter models, and what planning recommends there.
 
-In every round the models are profiled and all schedules run once, so that whatever else the machine does hits both
-sides; ratios are medians over rounds. Writes `results/plan.json`.
+Every run is predicted from the profiles made right before and right after it, so that whatever else the machine does
+hits both sides; ratios are medians over rounds. Writes `results/plan.json`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import random
 import tempfile
 import time
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 import torch
@@ -32,23 +32,25 @@ JUDGED: dict[str, Any] = {
     "scheduler": "simple",
 }  # as the quality of other schedules is
 SEEDS = (0, 1, 2)
-SCHEDULES, ROUNDS, WARM_UP = 20, 7, 1
+SCHEDULES, ROUNDS, WARM_UP = 20, 5, 1
+BATCH, REPEATS = 20, 10
 FIXED = 0.4  # the rule of thumb that plans are compared with
+LABELS = ", ".join(str(picture % 10) for picture in range(BATCH))
 TOLERANCE = 0.1  # the default of the node Calibrate
 
 
 class Starters:
-    """S, B and XL on ten pictures, and the nodes to profile, plan and run them."""
+    """S, B and XL on twenty pictures, and the nodes to profile, plan and run them."""
 
     def __init__(self, nodes: dict[str, Any]) -> None:
         self.nodes = nodes
         load = nodes["TStitchLoadStarter"].execute
-        self.large, _, positive, negative, latent = load("XL", "all").result
-        self.small, self.middle = (load(name, "all").result[0] for name in ("S", "B"))
+        self.large, _, positive, negative, latent = load("XL", LABELS).result
+        self.small, self.middle = (load(name, LABELS).result[0] for name in ("S", "B"))
         self.prompts = {"positive": positive, "negative": negative, "latent_image": latent}
 
     def profile(self, *models: Any, cfg: float) -> Any:
-        inputs = {**self.inputs(*models), "cfg": cfg, "repeats": STEPS, "refresh": True}
+        inputs = {**self.inputs(*models), "cfg": cfg, "repeats": REPEATS, "refresh": True}
         return self.nodes["TStitchProfile"].execute(**inputs).result[0]
 
     def calibration(self, *models: Any) -> Any:
@@ -99,11 +101,14 @@ def predicted(profile: Any, pattern: str) -> float:
 def compare(starters: Starters, patterns: list[str], rounds: int) -> list[dict[str, Any]]:
     """Each schedule's predicted and measured seconds; every round starts with another one."""
     pairs: dict[str, list[tuple[float, float]]] = {pattern: [] for pattern in patterns}
+    before = starters.profile(starters.small, starters.middle, cfg=TIMED["cfg"])
     for number in tqdm(range(WARM_UP + rounds), desc="plan", unit="round"):
-        profile = starters.profile(starters.small, starters.middle, cfg=TIMED["cfg"])
         first = number % len(patterns)
         for pattern in patterns[first:] + patterns[:first]:
-            pairs[pattern].append((predicted(profile, pattern), starters.seconds(pattern)))
+            seconds = starters.seconds(pattern)
+            after = starters.profile(starters.small, starters.middle, cfg=TIMED["cfg"])
+            pairs[pattern].append((mean([predicted(before, pattern), predicted(after, pattern)]), seconds))
+            before = after
     rows = []
     for pattern, values in pairs.items():
         kept = values[WARM_UP:]
@@ -155,8 +160,9 @@ def settings() -> list[Setting]:
     rows: list[tuple[tuple[str, ...], tuple[int, ...]]] = [(("XL",), (0,) * STEPS)]
     for plan in plans:
         intervals = parse_pattern(plan["pattern"], len(plan["models"]))
-        owners = tuple(model for model, steps in intervals for _ in range(steps))
-        rows.append((tuple(plan["models"]), owners))
+        used = sorted({model for model, _ in intervals})
+        owners = tuple(used.index(model) for model, steps in intervals for _ in range(steps))
+        rows.append((tuple(plan["models"][model] for model in used), owners))
     sampler, cfg, scheduler = JUDGED["sampler_name"], JUDGED["cfg"], JUDGED["scheduler"]
     unique = dict.fromkeys(rows)
     return [Setting(*row, sampler, cfg, scheduler, seed=seed) for row in unique for seed in SEEDS]
@@ -170,7 +176,7 @@ def measure(rounds: int, only_recommend: bool) -> dict[str, Any]:
         folder_paths.set_user_directory(user)
         results: dict[str, Any] = {
             "machine": machine(),
-            "setting": {"steps": STEPS, "timed": TIMED, "judged": JUDGED, "batch": 10, "rounds": rounds},
+            "setting": {"steps": STEPS, "timed": TIMED, "judged": JUDGED, "batch": BATCH, "rounds": rounds},
         }
         if not only_recommend:
             results["schedules"] = compare(starters, random_patterns(SCHEDULES), rounds)

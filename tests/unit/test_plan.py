@@ -97,7 +97,7 @@ def test_a_hundred_steps_of_five_models_are_planned() -> None:
 
 
 def profile_of(models: dict[ModelMark, float], **changes: Any) -> Profile:
-    timings = tuple(ModelTiming(step, 0.0, 0.0, 1.0, None, 5) for step in models.values())
+    timings = tuple(ModelTiming(step, step, 0.0, 0.0, 1.0, None, 5) for step in models.values())
     return replace(Profile(tuple(models), timings, "cpu", (1, 4, 8, 8), guided=True, together=True), **changes)
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tstitch.planning.calibration import ModelMark
-from tstitch.planning.profile import ModelTiming, Profile, cache_path, read_timing, write_timing
+from tstitch.planning.profile import VERSION, ModelTiming, Profile, cache_path, read_timing, write_timing
 
 KEY = {"model": "abc", "latent": [1, 4, 8, 8]}
-TIMING = ModelTiming(0.0123456789012345, 1e-4, 2e-3, 0.5, 123456, 10)
+TIMING = ModelTiming(0.0123456789012345, 0.0125, 1e-4, 2e-3, 0.5, 123456, 10)
 
 
 def test_what_was_written_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -27,7 +27,7 @@ def test_what_was_written_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 
 def content(**changes: object) -> str:
-    whole = {"format": "tstitch-profile", "version": 1, "key": KEY, "timing": dict(vars(TIMING))}
+    whole = {"format": "tstitch-profile", "version": VERSION, "key": KEY, "timing": dict(vars(TIMING))}
     return json.dumps({**whole, **changes})
 
 
@@ -39,7 +39,7 @@ def content(**changes: object) -> str:
         "[" * 100_000,
         "[1]",
         content(format="other"),
-        content(version=2),
+        content(version=VERSION + 1),
         content(key={"model": "other"}),
         content(timing=None),
         content(timing={"step": 1.0}),
@@ -84,3 +84,10 @@ def test_the_table_names_models_speeds_and_setting() -> None:
     assert table.endswith(
         "GPU 7; latent 2 x 4 x 8 x 8; cfg 1: positive only; the models do not fit together: switches load."
     )
+
+
+def test_a_run_is_the_sum_of_average_steps_set_ups_and_loads() -> None:
+    marks, timings = (ModelMark("Small", "a"), ModelMark("Large", "b")), (TIMING, replace(TIMING, mean=0.5))
+    apart = Profile(marks, timings, "GPU 7", (2, 4, 8, 8), guided=False, together=False)
+    assert apart.seconds([8, 12], [1, 1]) == pytest.approx(8 * 0.0125 + 12 * 0.5 + 2 * 2e-3 + 2 * 0.5)
+    assert replace(apart, together=True).seconds([20, 0], [1, 0]) == pytest.approx(20 * 0.0125 + 2e-3)

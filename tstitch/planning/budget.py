@@ -66,7 +66,7 @@ class Request:
             return tuple(Costs(number * TICKS) for number in range(1, len(self.models) + 1))
         loads = 0 if self.profile.together else 1
         return tuple(
-            Costs(ticks(timing.step), ticks(timing.setup), loads * ticks(timing.load))
+            Costs(ticks(timing.mean), ticks(timing.setup), loads * ticks(timing.load))
             for timing in self.profile.timings
         )
 

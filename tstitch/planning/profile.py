@@ -21,14 +21,17 @@ from .calibration import ModelMark
 logger = logging.getLogger("tstitch")
 
 FORMAT = "tstitch-profile"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
 class ModelTiming:
-    """One model's times in seconds. All but `peak_bytes` are medians."""
+    """One model's times in seconds."""
 
-    step: float  # one step of a sampler that calls the model once a step, with guidance
+    step: float  # one step of a sampler that calls the model once a step, with guidance: the median
+    mean: (
+        float  # the same on average without far outliers: what many steps add up by, above the median on busy machines
+    )
     spread: float  # interquartile range of the steps
     setup: float  # what a run spends on this model besides its steps: conditioning, patches, clean-up
     load: float  # from the offload device to the first step, patches included
@@ -50,7 +53,7 @@ class Profile:
     def seconds(self, counts: Sequence[int], loads: Sequence[int]) -> float:
         """Seconds of a run with `counts` steps of each model, each loaded `loads` times (free where all stay)."""
         return sum(
-            count * timing.step + (timing.setup if count else 0.0) + (0.0 if self.together else load * timing.load)
+            count * timing.mean + (timing.setup if count else 0.0) + (0.0 if self.together else load * timing.load)
             for timing, count, load in zip(self.timings, counts, loads, strict=True)
         )
 
@@ -142,7 +145,7 @@ def _timing(values: Any) -> ModelTiming | None:
             continue
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
             return None
-    return ModelTiming(**values) if values["step"] > 0 else None
+    return ModelTiming(**values) if min(values["step"], values["mean"]) > 0 else None
 
 
 def _canonical(value: Any) -> str:

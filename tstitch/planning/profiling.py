@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import mean, median, quantiles
 from typing import Any
 
 import comfy.ldm.modules.attention
@@ -27,6 +27,7 @@ from .profile import ModelTiming, Profile, read_timing, write_timing
 
 WARM_UP = 2  # steps at the start of a run that are not timed
 SEED = 0
+FAR_OUT = 3  # interquartile ranges above the upper quartile: Tukey's outer fence
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,12 @@ def time_model(job: ProfileJob, model: Any, on_step: Callable[[], None]) -> Mode
 
     long, short = run(sigmas, on_step), run(sigmas[-2:], lambda: None)
     steps = long.steps[WARM_UP:]
-    quartiles = quantiles(steps, n=4) if len(steps) > 1 else [0.0, 0.0, 0.0]
+    low, _, high = quantiles(steps, n=4) if len(steps) > 1 else steps * 3
+    fence = high + FAR_OUT * (high - low)
     return ModelTiming(
         step=median(steps),
-        spread=quartiles[2] - quartiles[0],
+        mean=mean(seconds for seconds in steps if seconds <= fence),
+        spread=high - low,
         setup=min(long.setup, short.setup),  # the first run after a load does some things once
         load=load,
         peak_bytes=memory.peak(),
