@@ -17,15 +17,19 @@ from .attention import host_attention
 from .class_model import ClassModel, with_guided_channels
 from .dit import DiT, DiTConfig
 from .dit_checkpoint import DiTWeights
-from .host_model import build_patcher, check_latent_channels
+from .host_model import Wrappable, build_patcher, check_latent_channels
 from .shortcut import StepSizeCheck, step_level
 
 HOST_TIMES = 1000.0  # flow models of the host count time from 0 to 1000
 DEFAULT_LATENT = 32  # a side, where the file does not say: 256 pixels
 
 
+class HostedDiT(Wrappable, DiT):
+    pass
+
+
 class FromNoiseDiT(DiT):
-    """SiT and Shortcut weights, whose time 0 is noise and whose velocity points to the image, as a host model."""
+    """SiT and Shortcut weights, whose time 0 is noise and whose velocity points to the image, in the host's terms."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -45,6 +49,10 @@ class FromNoiseDiT(DiT):
             self.check_step_sizes(sample_sigmas)
             step = step_level(timesteps, sample_sigmas)
         return -super().forward(x, 1 - timesteps, context, transformer_options, step)
+
+
+class HostedFromNoiseDiT(Wrappable, FromNoiseDiT):
+    pass
 
 
 class HostDiT(ClassModel):
@@ -81,7 +89,7 @@ class HostDiTConfig(comfy.supported_models_base.BASE):
         return kinds.EPS if self.prediction == "eps" else kinds.FLOW
 
     def get_model(self, state_dict: dict[str, Tensor], prefix: str = "", device: Any = None) -> HostDiT:
-        network = FromNoiseDiT if self.prediction == "flow_from_noise" else DiT
+        network = HostedFromNoiseDiT if self.prediction == "flow_from_noise" else HostedDiT
         model = HostDiT(self, model_type=self.model_type(state_dict, prefix), device=device, unet_model=network)
         if self.dit.shortcut:  # a table in which the scheduler `simple` finds every trained step size exactly
             model.model_sampling.set_parameters(shift=1.0, timesteps=1024, multiplier=HOST_TIMES)

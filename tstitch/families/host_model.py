@@ -9,7 +9,8 @@ import comfy.model_management as mm
 import comfy.model_patcher
 import comfy.utils
 import torch
-from torch import Tensor
+from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrappers
+from torch import Tensor, nn
 
 from ..errors import StitchError
 
@@ -31,6 +32,18 @@ def build_patcher(
     model.to(offload_device)
     model.load_model_weights(state_dict, "")
     return comfy.model_patcher.ModelPatcher(model, load_device=load_device, offload_device=offload_device)
+
+
+class Wrappable(nn.Module):
+    """Mixed into a network, lets wrappers of other nodes around its forward (EasyCache), as the host's networks do."""
+
+    def forward(
+        self, x: Tensor, timesteps: Tensor, context: Tensor, transformer_options: dict | None = None, **more: Any
+    ) -> Tensor:
+        options = transformer_options or {}
+        wrappers = get_all_wrappers(WrappersMP.DIFFUSION_MODEL, options)
+        executor = WrapperExecutor.new_class_executor(super().forward, self, wrappers)
+        return executor.execute(x, timesteps, context, options, **more)
 
 
 def check_latent_channels(channels: int) -> None:

@@ -14,11 +14,15 @@ from torch import Tensor
 from ..labels import ClassSet
 from .attention import host_attention
 from .class_model import ClassModel, with_guided_channels
-from .host_model import build_patcher, check_latent_channels
+from .host_model import Wrappable, build_patcher, check_latent_channels
 from .uvit import UViT, UViTConfig
 from .uvit_checkpoint import UViTWeights
 
 STEPS = 1000
+
+
+class HostedUViT(Wrappable, UViT):
+    pass
 
 
 class HostUViT(ClassModel):
@@ -41,7 +45,7 @@ class HostUViTConfig(comfy.supported_models_base.BASE):
 
     def get_model(self, state_dict: dict[str, Tensor], prefix: str = "", device: Any = None) -> HostUViT:
         kind = comfy.model_base.ModelType.EPS
-        model = HostUViT(self, model_type=kind, device=device, unet_model=UViT)
+        model = HostUViT(self, model_type=kind, device=device, unet_model=HostedUViT)
         if not self.discrete:
             model.model_sampling.set_sigmas(continuous_sigmas())
         return model
