@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,10 +26,11 @@ class Setting:
     models: tuple[str, ...]  # starter names in run order
     owners: tuple[int, ...]  # the model of each step
     sampler: str
-    cfg: float = 1.0
+    cfg: float | tuple[float, ...] = 1.0  # of all stages, or of each
     scheduler: str = "simple"
     chained: bool = False  # in one stock KSampler (Advanced) an interval, instead of in one loop
     seed: int = 0
+    cache: float = 0.0  # the threshold of EasyCache on the finishing model; 0 is none
 
     @property
     def steps(self) -> int:
@@ -46,9 +48,24 @@ class Setting:
             self.pattern,
             self.sampler,
             self.scheduler,
-            f"cfg {self.cfg:g}",
+            f"cfg {self.cfgs}",
         ]
-        return " ".join([*words, *(["chained"] if self.chained else []), f"seed {self.seed}"])
+        words += ["chained"] if self.chained else []
+        words += [f"EasyCache {self.cache:g}"] if self.cache else []
+        return " ".join([*words, f"seed {self.seed}"])
+
+    @property
+    def cfgs(self) -> str:
+        return ", ".join(f"{cfg:g}" for cfg in (self.cfg if isinstance(self.cfg, tuple) else (self.cfg,)))
+
+
+class Drawing(NamedTuple):
+    """What was drawn and what it took."""
+
+    pixels: Tensor  # signals (N, 1, 28, 28)
+    labels: Tensor  # (N,), as many of each class
+    seconds: float  # of sampling, in bfloat16
+    calls: dict[str, float]  # passes of a picture through each model
 
 
 def first_steps(small: str, large: str, fraction: float, steps: int, sampler: str, **more: Any) -> Setting:
@@ -68,20 +85,22 @@ class Studio:
     """The starter models, loaded once."""
 
     def __init__(self) -> None:
-        self.nodes = host_nodes()
+        self.nodes = host_nodes("nodes_easycache")
         self.models: dict[str, Any] = {}
+        self.passes: Counter[str] = Counter()  # rows that went through each model
         self.vae = self.nodes["TStitchLoadStarter"].execute("S", "0").result[1]
 
     def model(self, name: str) -> Any:
         if name not in self.models:
-            self.models[name] = self.nodes["TStitchLoadStarter"].execute(name, "0").result[0]
+            model = self.nodes["TStitchLoadStarter"].execute(name, "0").result[0]
+            embedder = model.model.diffusion_model.x_embedder
+            embedder.register_forward_pre_hook(lambda _, rows: self.passes.update({name: len(rows[0])}))
+            self.models[name] = model
         return self.models[name]
 
-    def draw(self, setting: Setting, samples: int) -> tuple[Tensor, Tensor, float]:
-        """Signals (N, 1, 28, 28) and labels (N,), as many of each class, and seconds of sampling in bfloat16.
-
-        Batch k has seed 1000 * seed + k, so that every setting of one seed starts from the same noise.
-        """
+    def draw(self, setting: Setting, samples: int) -> Drawing:
+        """Batch k has seed 1000 * seed + k, so that every setting of one seed starts from the same noise."""
+        self.passes.clear()
         labels = torch.arange(samples) % CLASSES
         pixels, seconds = [], 0.0
         for number, part in enumerate(
@@ -95,14 +114,19 @@ class Studio:
                 (image,) = self.nodes["VAEDecode"]().decode(self.vae, latent)  # (N, 28, 28, 3) in [0, 1]
             signal = (image.mean(dim=-1)[:, None] * 255).round() / 127.5 - 1
             pixels.append(signal.clone())
-        return torch.cat(pixels), labels, seconds
+        calls = {name: round(rows / samples, 3) for name, rows in self.passes.items()}
+        return Drawing(torch.cat(pixels), labels, seconds, calls)
 
     def _sample(self, setting: Setting, labels: Tensor, seed: int) -> Any:
         models = [self.model(name) for name in setting.models]
+        if setting.cache:
+            models[-1] = self.nodes["EasyCache"].execute(models[-1], setting.cache, 0.15, 0.95, False).result[0]
         text = ", ".join(map(str, labels.tolist()))
         no_class = self.nodes["TStitchClassLabel"].GET_SCHEMA().inputs[2].options[0]
         positive, negative, latent = self.nodes["TStitchClassLabel"].execute(models[-1], text, no_class).result
         conds = {"positive": positive, "negative": negative}
+        if isinstance(setting.cfg, tuple):
+            return self._guide(setting, models, latent, seed, conds)
         widgets = {"steps": setting.steps, "cfg": setting.cfg, "sampler_name": setting.sampler}
         widgets["scheduler"] = setting.scheduler
         if setting.chained:
@@ -114,6 +138,26 @@ class Studio:
             model = join.execute(models[-1], splits="", unit="steps", pattern=setting.pattern, memory="keep", **others)
             model = model.result[0]
         return self.nodes["KSampler"]().sample(model, seed, latent_image=latent, **conds, **widgets)[0]
+
+    def _guide(self, setting: Setting, models: list[Any], latent: Any, seed: int, conds: dict[str, Any]) -> Any:
+        """One guider a stage, each with its own cfg, as nodes for custom sampling join them."""
+        import comfy.sample
+        import comfy.samplers
+
+        guiders = []
+        for model, cfg in zip(models, setting.cfg, strict=True):
+            guiders.append(comfy.samplers.CFGGuider(model))
+            guiders[-1].set_conds(**conds)
+            guiders[-1].set_cfg(cfg)
+        others = {f"guider_{number}": other for number, other in enumerate(guiders[:-1], 1)}
+        join = self.nodes["TStitchGuiders"].execute
+        guider = join(guiders[-1], splits="", unit="steps", pattern=setting.pattern, memory="keep", **others).result[0]
+        sampling = models[-1].get_model_object("model_sampling")
+        sigmas = comfy.samplers.calculate_sigmas(sampling, setting.scheduler, setting.steps)
+        noise = comfy.sample.prepare_noise(latent["samples"], seed)
+        solver = comfy.samplers.sampler_object(setting.sampler)
+        samples = guider.sample(noise, latent["samples"], solver, sigmas, disable_pbar=True, seed=seed)
+        return {**latent, "samples": samples}
 
     def _chain(self, setting: Setting, models: list[Any], latent: Any, seed: int, inputs: dict[str, Any]) -> Any:
         """What people do without this pack: one KSampler (Advanced) an interval, handing the noise on."""

@@ -11,12 +11,14 @@ from training.host import prepare_host
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def host_nodes() -> dict[str, Any]:
-    """Node classes by id, the host's and ours."""
+def host_nodes(*extras: str) -> dict[str, Any]:
+    """Node classes by id, the host's and ours; `extras` names modules of `comfy_extras` whose nodes are wanted too."""
     prepare_host()
     import nodes
 
     asyncio.run(nodes.init_public_apis())
-    if not asyncio.run(nodes.load_custom_node(str(ROOT))):
-        raise RuntimeError("ComfyUI could not load the pack; its log says why.")
+    folder = Path(nodes.__file__).parent / "comfy_extras"
+    for path in (*(folder / f"{name}.py" for name in extras), ROOT):
+        if not asyncio.run(nodes.load_custom_node(str(path))):
+            raise RuntimeError(f"ComfyUI could not load {path.name}; its log says why.")
     return nodes.NODE_CLASS_MAPPINGS

@@ -1,5 +1,7 @@
 """What stitching costs in quality: FID and accuracy of the starter models over schedules, orders and step counts.
 
+A row's `calls` says how often a picture went through each model, which is what its time comes from.
+
 Every row is measured once and kept in `results/<group>.json` under its setting and its weights' checksums, so that a
 long run can be stopped and taken up again.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from benchmarks.classifier import load_classifier
 from benchmarks.drawing import Setting, Studio, first_steps, marks
 from benchmarks.judge import Judge
 from benchmarks.starter import load_vae
+from benchmarks.timing import machine
 
 RESULTS = Path(__file__).parent / "results"
 SAMPLES = 5000
@@ -29,6 +33,61 @@ def tradeoff() -> list[Setting]:
     """The paper's main figure: the fraction from 0 to 1 for each pair."""
     pairs = [("S", "XL"), ("B", "XL"), ("S", "B")]
     return [first_steps(*pair, fraction, STEPS, SAMPLER) for pair in pairs for fraction in TENTHS]
+
+
+def simplex() -> list[Setting]:
+    """S, B and XL, small first, in every division of the steps into tenths (the three-model figure)."""
+    tenth, settings = STEPS // 10, []
+    for small in range(11):
+        for middle in range(11 - small):
+            parts = {"S": small, "B": middle, "XL": 10 - small - middle}
+            used = [name for name, tenths in parts.items() if tenths]
+            owners = tuple(index for index, name in enumerate(used) for _ in range(parts[name] * tenth))
+            settings.append(Setting(tuple(used), owners, SAMPLER))
+    return settings
+
+
+def ddim(steps: int) -> list[Setting]:
+    """The paper's own solver, at its step counts."""
+    return [first_steps("S", "XL", fraction, steps, "ddim") for fraction in TENTHS]
+
+
+def solvers() -> list[Setting]:
+    """XL alone and 40 % on S, by other solvers and step counts."""
+    names = ("ddim", "ddpm", "dpmpp_2m", "uni_pc", "euler_ancestral")
+    return [
+        first_steps("S", "XL", fraction, steps, name)
+        for steps in (10, 20, 50)
+        for name in names
+        for fraction in (0.0, 0.4)
+    ]
+
+
+def complements() -> list[Setting]:
+    """With a cache of model calls, and in few steps, alone or after a Shortcut model."""
+    half = (0, 0, 1, 1)
+    return [
+        *(
+            first_steps("S", "XL", fraction, STEPS, SAMPLER, cache=cache)
+            for fraction in (0.0, 0.4)
+            for cache in (0, 0.2)
+        ),
+        *(Setting((name,), (0,) * 4, "euler") for name in ("XL", "B", "Shortcut")),
+        *(Setting((name, "XL"), half, "euler") for name in ("S", "Shortcut")),
+    ]
+
+
+def together() -> list[Setting]:
+    """Guided sampling by all that this pack offers at once: small models first, guidance in the early steps only."""
+    early = (0,) * 8 + (1,) * 12
+    return [
+        Setting(("XL",), (0,) * STEPS, SAMPLER, 2.0),
+        Setting(("XL", "XL"), early, SAMPLER, (2.0, 1.0)),
+        Setting(("S", "XL"), early, SAMPLER, 2.0),
+        Setting(("S", "XL"), early, SAMPLER, (2.0, 1.0)),
+        Setting(("S", "B", "XL"), (0,) * 4 + (1,) * 4 + (2,) * 12, SAMPLER, (2.0, 2.0, 1.0)),
+        Setting(("B", "XL"), early, SAMPLER, (2.0, 1.0)),
+    ]
 
 
 def order() -> list[Setting]:
@@ -64,6 +123,12 @@ def spread() -> list[Setting]:
 
 GROUPS: dict[str, Callable[[], list[Setting]]] = {
     "tradeoff": tradeoff,
+    "simplex": simplex,
+    "ddim_50": partial(ddim, 50),
+    "ddim_100": partial(ddim, 100),
+    "solvers": solvers,
+    "complements": complements,
+    "together": together,
     "order": order,
     "fewer_steps": fewer_steps,
     "seam": seam,
@@ -93,18 +158,22 @@ def measure(names: Iterable[str]) -> None:
         for setting in tqdm(GROUPS[name](), desc=name, unit="row"):
             key = row_key(setting)
             if key not in rows:
-                pixels, labels, seconds = studio.draw(setting, SAMPLES)
+                drawing = studio.draw(setting, SAMPLES)
                 rows[key] = {
                     "key": key,
                     "models": "\N{RIGHTWARDS ARROW}".join(setting.models),
                     "pattern": setting.pattern,
+                    "sampler": setting.sampler,
                     "steps": setting.steps,
+                    "cfg": setting.cfgs,
+                    "cache": setting.cache,
                     "seed": setting.seed,
                     "chained": setting.chained,
-                    **judge.score(pixels, labels),
-                    "seconds": round(seconds, 1),
+                    **judge.score(drawing.pixels, drawing.labels),
+                    "calls": drawing.calls,
+                    "seconds": round(drawing.seconds, 1),
                 }
                 tqdm.write(f"{setting.title}: FID {rows[key]['fid']}, to reconstructions {rows[key]['fid_vae']}")
             kept.append(rows[key])
-            results = {"sampler": SAMPLER, "samples": SAMPLES, "rows": kept}
+            results = {"machine": machine(), "samples": SAMPLES, "rows": kept}
             (RESULTS / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
