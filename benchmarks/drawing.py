@@ -126,7 +126,7 @@ class Studio:
         positive, negative, latent = self.nodes["TStitchClassLabel"].execute(models[-1], text, no_class).result
         conds = {"positive": positive, "negative": negative}
         if isinstance(setting.cfg, tuple):
-            return self._guide(setting, models, latent, seed, conds)
+            return self._guide(setting, models, setting.cfg, latent, seed, conds)
         widgets = {"steps": setting.steps, "cfg": setting.cfg, "sampler_name": setting.sampler}
         widgets["scheduler"] = setting.scheduler
         if setting.chained:
@@ -139,13 +139,21 @@ class Studio:
             model = model.result[0]
         return self.nodes["KSampler"]().sample(model, seed, latent_image=latent, **conds, **widgets)[0]
 
-    def _guide(self, setting: Setting, models: list[Any], latent: Any, seed: int, conds: dict[str, Any]) -> Any:
+    def _guide(
+        self,
+        setting: Setting,
+        models: list[Any],
+        cfgs: tuple[float, ...],
+        latent: Any,
+        seed: int,
+        conds: dict[str, Any],
+    ) -> Any:
         """One guider a stage, each with its own cfg, as nodes for custom sampling join them."""
         import comfy.sample
         import comfy.samplers
 
         guiders = []
-        for model, cfg in zip(models, setting.cfg, strict=True):
+        for model, cfg in zip(models, cfgs, strict=True):
             guiders.append(comfy.samplers.CFGGuider(model))
             guiders[-1].set_conds(**conds)
             guiders[-1].set_cfg(cfg)

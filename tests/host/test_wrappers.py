@@ -1,4 +1,4 @@
-"""Nodes that wrap a model's forward (EasyCache, WAN block swaps) reach the networks of this pack's loaders."""
+"""Nodes that wrap a model's forward (EasyCache) reach the networks of this pack's loaders."""
 
 from __future__ import annotations
 

@@ -17,23 +17,15 @@ from .attention import host_attention
 from .class_model import ClassModel, with_guided_channels
 from .dit import DiT, DiTConfig
 from .dit_checkpoint import DiTWeights
-from .host_model import Wrappable, build_patcher, check_latent_channels
+from .host_model import build_patcher, check_latent_channels, run_wrapped
 from .shortcut import StepSizeCheck, step_level
 
 HOST_TIMES = 1000.0  # flow models of the host count time from 0 to 1000
 DEFAULT_LATENT = 32  # a side, where the file does not say: 256 pixels
 
 
-class HostedDiT(Wrappable, DiT):
-    pass
-
-
-class FromNoiseDiT(DiT):
-    """SiT and Shortcut weights, whose time 0 is noise and whose velocity points to the image, in the host's terms."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.check_step_sizes = StepSizeCheck()
+class HostedDiT(DiT):
+    """A DiT as the host calls it."""
 
     def forward(
         self,
@@ -44,15 +36,29 @@ class FromNoiseDiT(DiT):
         step: Tensor | None = None,
         **_: Any,
     ) -> Tensor:
+        return run_wrapped(self, self.predict, x, timesteps, context, transformer_options, step=step)
+
+    def predict(
+        self, x: Tensor, timesteps: Tensor, context: Tensor, transformer_options: dict, step: Tensor | None
+    ) -> Tensor:
+        return super().forward(x, timesteps, context, transformer_options, step)
+
+
+class FromNoiseDiT(HostedDiT):
+    """SiT and Shortcut weights, whose time 0 is noise and whose velocity points to the image, in the host's terms."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.check_step_sizes = StepSizeCheck()
+
+    def predict(
+        self, x: Tensor, timesteps: Tensor, context: Tensor, transformer_options: dict, step: Tensor | None
+    ) -> Tensor:
         if self.config.shortcut and step is None:
-            sample_sigmas = (transformer_options or {}).get("sample_sigmas")
+            sample_sigmas = transformer_options.get("sample_sigmas")
             self.check_step_sizes(sample_sigmas)
             step = step_level(timesteps, sample_sigmas)
-        return -super().forward(x, 1 - timesteps, context, transformer_options, step)
-
-
-class HostedFromNoiseDiT(Wrappable, FromNoiseDiT):
-    pass
+        return -super().predict(x, 1 - timesteps, context, transformer_options, step)
 
 
 class HostDiT(ClassModel):
@@ -89,7 +95,7 @@ class HostDiTConfig(comfy.supported_models_base.BASE):
         return kinds.EPS if self.prediction == "eps" else kinds.FLOW
 
     def get_model(self, state_dict: dict[str, Tensor], prefix: str = "", device: Any = None) -> HostDiT:
-        network = HostedFromNoiseDiT if self.prediction == "flow_from_noise" else HostedDiT
+        network = FromNoiseDiT if self.prediction == "flow_from_noise" else HostedDiT
         model = HostDiT(self, model_type=self.model_type(state_dict, prefix), device=device, unet_model=network)
         if self.dit.shortcut:  # a table in which the scheduler `simple` finds every trained step size exactly
             model.model_sampling.set_parameters(shift=1.0, timesteps=1024, multiplier=HOST_TIMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import comfy.latent_formats
@@ -34,16 +35,16 @@ def build_patcher(
     return comfy.model_patcher.ModelPatcher(model, load_device=load_device, offload_device=offload_device)
 
 
-class Wrappable(nn.Module):
-    """Mixed into a network, lets wrappers of other nodes around its forward (EasyCache), as the host's networks do."""
-
-    def forward(
-        self, x: Tensor, timesteps: Tensor, context: Tensor, transformer_options: dict | None = None, **more: Any
-    ) -> Tensor:
-        options = transformer_options or {}
-        wrappers = get_all_wrappers(WrappersMP.DIFFUSION_MODEL, options)
-        executor = WrapperExecutor.new_class_executor(super().forward, self, wrappers)
-        return executor.execute(x, timesteps, context, options, **more)
+def run_wrapped(
+    network: nn.Module, forward: Callable[..., Tensor], x: Tensor, timesteps: Tensor, context: Tensor,
+    transformer_options: dict | None, **more: Any,
+) -> Tensor:  # fmt: skip
+    """`forward` of `network` with the wrappers of other nodes around it (EasyCache), as the host's networks call it."""
+    options = transformer_options or {}
+    executor = WrapperExecutor.new_class_executor(
+        forward, network, get_all_wrappers(WrappersMP.DIFFUSION_MODEL, options)
+    )
+    return executor.execute(x, timesteps, context, options, **more)
 
 
 def check_latent_channels(channels: int) -> None:

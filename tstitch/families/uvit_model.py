@@ -14,15 +14,20 @@ from torch import Tensor
 from ..labels import ClassSet
 from .attention import host_attention
 from .class_model import ClassModel, with_guided_channels
-from .host_model import Wrappable, build_patcher, check_latent_channels
+from .host_model import build_patcher, check_latent_channels, run_wrapped
 from .uvit import UViT, UViTConfig
 from .uvit_checkpoint import UViTWeights
 
 STEPS = 1000
 
 
-class HostedUViT(Wrappable, UViT):
-    pass
+class HostedUViT(UViT):
+    """A U-ViT as the host calls it."""
+
+    def forward(
+        self, x: Tensor, timesteps: Tensor, context: Tensor, transformer_options: dict | None = None, **_: Any
+    ) -> Tensor:
+        return run_wrapped(self, super().forward, x, timesteps, context, transformer_options)
 
 
 class HostUViT(ClassModel):
