@@ -404,7 +404,7 @@ RUN_MODULE = (
 
 def run_module(name: str, arguments: list[str]) -> int:
     host = main_host()
-    env = environment(host, PYTHONPATH=os.pathsep.join([str(host), str(ROOT)]))
+    env = environment(host, PYTHONPATH=os.pathsep.join(map(str, [host, ROOT, ROOT / "tests" / "support"])))
     return call([str(venv_python()), "-c", RUN_MODULE, name, *arguments], env)
 
 

@@ -1,13 +1,15 @@
-"""Seconds a step of the published DiT sizes at 256 x 256 pixels with guidance, and of a run stitched from them.
+"""Seconds a step of published models with guidance, and of runs stitched from them: how close a switch is to free.
 
-The weights are random, which costs what trained ones cost: DiT-S/2, DiT-B/2 and DiT-XL/2 in their published layout,
-written to a temporary folder and loaded with Load DiT. Writes `results/full_size.json`.
+DiT-S/2, DiT-B/2 and DiT-XL/2 at 256 x 256 pixels, and BK-SDM-Tiny with Stable Diffusion 1.5 at 512 x 512. The weights
+are random, which costs what trained ones cost, in the published layouts, written to a temporary folder and read by the
+pack's loaders and the host's. Writes `results/full_size.json`.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -17,17 +19,26 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks.host import host_nodes
-from benchmarks.timing import Runs, ideal, machine, measure, median_ratio
+from benchmarks.timing import Runs, Seconds, ideal, machine, measure, median_ratio
 from tstitch.families.dit import DiT, DiTConfig, sincos_position_embedding
 
 RESULTS = Path(__file__).parent / "results" / "full_size.json"
 SIZES = {"DiT-S/2": (12, 384, 6), "DiT-B/2": (12, 768, 12), "DiT-XL/2": (28, 1152, 16)}
-PAIRS = [("DiT-S/2", "DiT-XL/2"), ("DiT-B/2", "DiT-XL/2")]
-STEPS, FRACTIONS, CFG, SEED, ROUNDS = 5, (0.0, 0.4, 1.0), 4.0, 7, 5
+STEPS, FRACTION, SEED = 5, 0.4, 7
 LABEL = "207"
 
 
-def write_weights(path: Path, depth: int, width: int, heads: int) -> None:
+@dataclass(frozen=True)
+class Family:
+    """Models that share latents and conditioning, by name, with all other inputs of a sampler."""
+
+    models: dict[str, Any]
+    pairs: tuple[tuple[str, str], ...]  # small and large
+    inputs: dict[str, Any]
+    rounds: int
+
+
+def write_dit(path: Path, depth: int, width: int, heads: int) -> None:
     """A DiT for ImageNet at 256 x 256 with random weights, in the published key layout."""
     config = DiTConfig(depth, width, heads, patch=2, channels=4, classes=1000, grid=16, learn_sigma=True)
     model = DiT(config, lambda q, *_: q)
@@ -35,46 +46,80 @@ def write_weights(path: Path, depth: int, width: int, heads: int) -> None:
     save_file({key: value.half().contiguous() for key, value in state.items()}, path)
 
 
-def build_runs(nodes: dict[str, Any], folder: Path) -> Runs:
-    import folder_paths
-
-    folder_paths.add_model_folder_path("diffusion_models", str(folder))
+def dits(nodes: dict[str, Any], folder: Path) -> Family:
     models = {}
     for name, size in SIZES.items():
         path = folder / f"{name.replace('/', '-')}.safetensors"
-        write_weights(path, *size)
+        write_dit(path, *size)
         models[name] = nodes["TStitchLoadDiT"].execute(path.name, "DiT", "three", "default", 0).result[0]
     no_class = nodes["TStitchClassLabel"].GET_SCHEMA().inputs[2].options[0]
     positive, negative, latent = nodes["TStitchClassLabel"].execute(models["DiT-XL/2"], LABEL, no_class).result
-    inputs = {"positive": positive, "negative": negative, "latent_image": latent, "denoise": 1.0, "cfg": CFG}
-    inputs |= {"seed": SEED, "steps": STEPS, "sampler_name": "ddim", "scheduler": "normal"}
+    inputs = {"positive": positive, "negative": negative, "latent_image": latent, "cfg": 4.0}
+    return Family(models, (("DiT-S/2", "DiT-XL/2"), ("DiT-B/2", "DiT-XL/2")), inputs, rounds=9)
 
-    def stock() -> object:
-        return nodes["KSampler"]().sample(model=models["DiT-XL/2"], **inputs)
 
-    runs: Runs = {"KSampler": stock}
-    for small, large in PAIRS:
-        for fraction in FRACTIONS:
-            node, pair = nodes["TStitchKSampler"], {"model": models[large], "small_model": models[small]}
-            title = f"{small} \N{RIGHTWARDS ARROW} {large} {fraction:g}"
-            runs[title] = partial(node.execute, **pair, **inputs, fraction=fraction)
+def stable_diffusions(nodes: dict[str, Any], folder: Path) -> Family:
+    import comfy.sd
+
+    from tstitch_testing.architectures import sd15, shapes_of, write
+    from tstitch_testing.checkpoints import bksdm_network
+
+    with torch.device("meta"):
+        tiny = shapes_of(bksdm_network("tiny", 320))
+    small = nodes["TStitchLoadBKSDM"].execute(
+        write(folder / "tiny.safetensors", tiny, 1, torch.float16).name, "default"
+    )
+    large = comfy.sd.load_diffusion_model(str(write(folder / "sd15.safetensors", sd15().shapes(), 2, torch.float16)))
+    generator = torch.Generator().manual_seed(0)
+    prompts = [[[torch.randn(1, 77, 768, generator=generator), {}]] for _ in range(2)]
+    inputs = {"positive": prompts[0], "negative": prompts[1], "cfg": 7.5}
+    inputs["latent_image"] = {"samples": torch.zeros(1, 4, 64, 64)}
+    pair = ("BK-SDM-Tiny", "SD 1.5")
+    return Family(dict(zip(pair, (small.result[0], large), strict=True)), (pair,), inputs, rounds=5)
+
+
+def build_runs(nodes: dict[str, Any], family: Family) -> Runs:
+    """Every model alone in the stock node, and every pair in ours."""
+    sampler = {"steps": STEPS, "seed": SEED, "sampler_name": "ddim", "scheduler": "normal", "denoise": 1.0}
+    inputs = {**family.inputs, **sampler}
+    runs: Runs = {
+        name: partial(nodes["KSampler"]().sample, model=model, **inputs) for name, model in family.models.items()
+    }
+    for small, large in family.pairs:
+        pair = {"model": family.models[large], "small_model": family.models[small]}
+        title = f"{small} \N{RIGHTWARDS ARROW} {large}"
+        runs[title] = partial(nodes["TStitchKSampler"].execute, **pair, **inputs, fraction=FRACTION)
     return runs
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        seconds = measure(build_runs(host_nodes(), Path(folder)), ROUNDS, title="full size")
+def rows_of(family: Family, seconds: Seconds) -> list[dict[str, Any]]:
     rows = []
     for title, values in seconds.items():
-        row = {"run": title, "seconds_a_step": round(median(values) / STEPS, 4)}
-        row["speedup"] = median_ratio(seconds["KSampler"], values)
-        if title != "KSampler":
-            pair, fraction = title.rsplit(" ", 1)
-            row["over_ideal"] = median_ratio(values, ideal(float(fraction), seconds[f"{pair} 1"], seconds[f"{pair} 0"]))
+        pair = next((pair for pair in family.pairs if title.split(" \N{RIGHTWARDS ARROW} ") == list(pair)), None)
+        row: dict[str, Any] = {"run": title, "seconds_a_step": round(median(values) / STEPS, 4)}
+        if pair is not None:
+            small, large = (seconds[name] for name in pair)
+            row["speedup"] = median_ratio(large, values)
+            row["over_ideal"] = median_ratio(values, ideal(FRACTION, small, large))
         rows.append(row)
-    setting = {"steps": STEPS, "cfg": CFG, "sampler": "ddim", "pixels": 256, "batch": 1, "rounds": ROUNDS}
+    return rows
+
+
+def main() -> None:
+    import folder_paths
+
+    nodes, rows = host_nodes(), []
+    for make in (dits, stable_diffusions):
+        with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+            folder_paths.add_model_folder_path("diffusion_models", folder)
+            family = make(nodes, Path(folder))
+            seconds = measure(build_runs(nodes, family), family.rounds, title=make.__name__)
+            rows += [{**row, "rounds": family.rounds} for row in rows_of(family, seconds)]
+    setting = {"steps": STEPS, "fraction": FRACTION, "sampler": "ddim", "batch": 1}
     results = {"machine": machine(), "setting": setting, "runs": rows}
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    for row in rows:
+        print(f"{row['run']:28} {row['seconds_a_step']:8.3f} s a step  {row.get('over_ideal', '')}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Seconds of a stitched run on the starter models, paired with the stock KSampler on the large model alone.
+"""Seconds of stitched runs on the starter models, paired with the stock KSampler on each model alone.
 
 Writes `results/speed.json`.
 """
@@ -13,43 +13,65 @@ from typing import Any
 
 import torch
 
+from benchmarks.drawing import Setting, first_steps
 from benchmarks.host import host_nodes
-from benchmarks.timing import Runs, Seconds, ideal, machine, measure, median_ratio
+from benchmarks.timing import Runs, Seconds, machine, measure, median_ratio
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 STEPS, CFG, SEED = 20, 2.0, 7
-FRACTIONS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-ROUNDS = 11
+NAMES = ("S", "B", "XL")
+ROUNDS = 25
+STITCHED = [
+    *(first_steps("S", "XL", fraction, STEPS, "euler") for fraction in (0.2, 0.4, 0.6, 0.8)),
+    first_steps("B", "XL", 0.4, STEPS, "euler"),
+    first_steps("S", "B", 0.4, STEPS, "euler"),
+    Setting(("S", "B", "XL"), (0,) * 4 + (1,) * 4 + (2,) * 12, "euler"),
+]
+
+
+def title_of(setting: Setting) -> str:
+    return "\N{RIGHTWARDS ARROW}".join(setting.models) + f" {setting.pattern}"
 
 
 def build_runs(nodes: dict[str, Any]) -> Runs:
-    """Each run by its title; ten pictures a run."""
-    load = nodes["TStitchLoadStarter"].execute
-    large, _, positive, negative, latent = load("XL", "all").result
-    small = load("S", "all").result[0]
-    common = {"positive": positive, "negative": negative, "latent_image": latent, "denoise": 1.0}
-    settings = {"seed": SEED, "steps": STEPS, "cfg": CFG, "sampler_name": "euler", "scheduler": "simple"}
+    """Each run by its title, ten pictures a run: every model in the stock node, then the stitched ones."""
+    loaded = {name: nodes["TStitchLoadStarter"].execute(name, "all").result for name in NAMES}
+    models = {name: result[0] for name, result in loaded.items()}
+    _, _, positive, negative, latent = loaded["XL"]
+    inputs = {"positive": positive, "negative": negative, "latent_image": latent, "seed": SEED, "steps": STEPS}
+    inputs |= {"cfg": CFG, "sampler_name": "euler", "scheduler": "simple"}
 
-    def stock() -> object:
-        return nodes["KSampler"]().sample(model=large, **settings, **common)
+    def stock(name: str) -> Callable[[], object]:
+        return lambda: nodes["KSampler"]().sample(model=models[name], **inputs)
 
-    def stitched(fraction: float) -> Callable[[], object]:
-        node = nodes["TStitchKSampler"]
-        return lambda: node.execute(model=large, small_model=small, fraction=fraction, **settings, **common)
+    def stitched(setting: Setting) -> Callable[[], object]:
+        *others, last = (models[name] for name in setting.models)
+        numbered = {f"model_{number}": model for number, model in enumerate(others, 1)}
+        join = nodes["TStitchModelSchedule"].execute
+        joined = join(last, splits="", unit="steps", pattern=setting.pattern, memory="auto", **numbered).result[0]
+        return lambda: nodes["KSampler"]().sample(model=joined, **inputs)
 
-    return {"KSampler": stock, **{f"{fraction:g}": stitched(fraction) for fraction in FRACTIONS}}
+    alone: Runs = {name: stock(name) for name in NAMES}
+    return alone | {title_of(setting): stitched(setting) for setting in STITCHED}
 
 
 def summary(seconds: Seconds) -> list[dict[str, Any]]:
-    """Per run its median seconds, its median speed-up over the stock node, and its time over the ideal mixture."""
+    """Per run its median seconds, its median speed-up over XL alone, and its time over what its steps cost alone."""
+    settings = {title_of(setting): setting for setting in STITCHED}
     rows = []
     for title, values in seconds.items():
-        speedup = median_ratio(seconds["KSampler"], values)
-        row: dict[str, Any] = {"run": title, "seconds": round(median(values), 4), "speedup": round(speedup, 3)}
-        if title != "KSampler":
-            row["over_ideal"] = median_ratio(values, ideal(float(title), seconds["1"], seconds["0"]))
+        row: dict[str, Any] = {"run": title, "seconds": round(median(values), 4)}
+        row["speedup"] = median_ratio(seconds["XL"], values)
+        if title in settings:
+            row["over_ideal"] = median_ratio(values, ideal(settings[title], seconds))
         rows.append(row)
     return rows
+
+
+def ideal(setting: Setting, seconds: Seconds) -> list[float]:
+    """Seconds of each round if switching were free: every step what it costs with its model alone."""
+    names = [setting.models[owner] for owner in setting.owners]
+    return [sum(values) / len(names) for values in zip(*(seconds[name] for name in names), strict=True)]
 
 
 def main() -> None:
@@ -62,7 +84,7 @@ def main() -> None:
     }
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     for row in results["runs"]:
-        print(f"{row['run']:>9}  {row['seconds']:8.3f} s  {row['speedup']:6.2f}x  {row.get('over_ideal', '')}")
+        print(f"{row['run']:>20}  {row['seconds']:8.3f} s  {row['speedup']:6.2f}x  {row.get('over_ideal', '')}")
 
 
 if __name__ == "__main__":
