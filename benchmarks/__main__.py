@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import alternatives, full_size, interval, plan, quality, readme, shortcut, speed
+from benchmarks import alternatives, full_size, interval, plan, planning, quality, readme, shortcut, speed
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "speed": speed.main,
@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "shortcut": shortcut.measure,
     "interval": interval.measure,
     "plan": plan.main,
+    "planning": planning.main,
     **{name: partial(quality.measure, [name]) for name in quality.GROUPS},
 }
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tstitch.errors import StitchError
 from tstitch.planning.budget import Request, check_latent_shape, make_plan, resampled
 from tstitch.planning.calibration import Calibration, ModelMark
-from tstitch.planning.plan import Choice, Costs, PlanProblem, best_within, fastest, fastest_allowed
+from tstitch.planning.plan import best_within, fastest, fastest_allowed
+from tstitch.planning.problem import Choice, Costs, PlanProblem
 from tstitch.planning.profile import ModelTiming, Profile
 
 SMALL, MIDDLE, LARGE = (ModelMark(name, name * 6) for name in ("S", "M", "L"))
@@ -25,9 +26,11 @@ at_any_speed = settings(deadline=None, suppress_health_check=[HealthCheck.too_sl
 @st.composite
 def problems(draw: Any, least_models: int = 1) -> PlanProblem:
     models, steps = draw(st.integers(least_models, 3)), draw(st.integers(1, 6))
-    whole = st.integers(0, 12)
-    costs = tuple(Costs(draw(st.integers(1, 20)), draw(whole), draw(whole)) for _ in range(models))
-    errors = tuple(tuple(draw(st.integers(0, 15)) for _ in range(steps)) for _ in range(models))
+    fine = draw(st.sampled_from([1, 10**12]))  # ticks and grains of which no two sums are alike, too
+    step, once, error = (st.integers(*ends).map(fine.__mul__) for ends in ((1, 20), (0, 12), (0, 15)))
+    rest = st.integers(0, min(fine - 1, 10**6))
+    costs = tuple(Costs(draw(step) + draw(rest), draw(once), draw(once)) for _ in range(models))
+    errors = tuple(tuple(draw(error) + draw(rest) for _ in range(steps)) for _ in range(models))
     return PlanProblem(costs, errors, draw(st.booleans()))
 
 
@@ -40,7 +43,8 @@ def all_choices(problem: PlanProblem) -> list[Choice]:
 @given(problems(), st.integers(-5, 150))
 def test_the_plan_is_the_best_of_all_schedules(problem: PlanProblem, above: int) -> None:
     every = all_choices(problem)
-    budget = min(choice.ticks for choice in every) + above
+    least = min(choice.ticks for choice in every)
+    budget = least + above * (1 if least < 10**12 else 10**12)
     possible = [(choice.grains, choice.ticks) for choice in every if choice.ticks <= budget]
     found = best_within(problem, budget)
     assert (found and (found.grains, found.ticks)) == min(possible, default=None)

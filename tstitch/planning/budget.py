@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from ..errors import StitchError
 from .calibration import Calibration, ModelMark
-from .plan import GRAINS, TICKS, Choice, Costs, PlanProblem, best_within, fastest, fastest_allowed
+from .plan import best_within, fastest, fastest_allowed
+from .problem import GRAINS, TICKS, Choice, Costs, PlanProblem
 from .profile import Profile
 
 GOALS = ("speed-up", "seconds", "no visible loss")

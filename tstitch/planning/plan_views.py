@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..plots import INK, PAPER, TEXT, add_legend, color_of, new_axes, to_image
 from .budget import Plan
-from .plan import Choice
+from .problem import Choice
 from .profile import Profile, milliseconds
 
 ROWS = 14  # of the table of alternatives at most
