@@ -27,7 +27,7 @@ from tstitch.planning.profile import ModelTiming, Profile
 
 RESULTS = Path(__file__).parent / "results" / "planning.json"
 STEPS, MODELS = 100, 5
-PROBLEMS = 16  # of each class
+PROBLEMS = 10  # of each class
 CALLS = 2
 PLANS = 1  # whole plans with their alternatives, of each class
 PARTS = (0.2, 0.95)  # of the slowest schedule's time: the budgets
