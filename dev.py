@@ -21,6 +21,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, NamedTuple
 from xml.etree import ElementTree
@@ -383,17 +384,29 @@ def environment(host: Path, **more: str) -> dict[str, str]:
 
 
 def call(command: list[str], env: dict[str, str] | None = None) -> int:
-    """Run to the end, however it comes: a child that is told to stop gets the time to clean up after itself."""
-    with subprocess.Popen(command, cwd=ROOT, env=env) as process:
-        previous = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    return wait_for_all([subprocess.Popen(command, cwd=ROOT, env=env)])[0]
+
+
+def wait_for_all(processes: Sequence[subprocess.Popen[bytes]]) -> list[int]:
+    """Wait for the end, however it comes: a child that is told to stop gets the time to clean up after itself."""
+
+    def stop(*_: object) -> None:
+        for process in processes:
+            process.terminate()
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        return [wait_for_end(process) for process in processes]
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def wait_for_end(process: subprocess.Popen[bytes]) -> int:
+    while True:
         try:
-            while True:
-                try:
-                    return process.wait()
-                except KeyboardInterrupt:  # the terminal has sent it to the child too
-                    continue
-        finally:
-            signal.signal(signal.SIGTERM, previous)
+            return process.wait()
+        except KeyboardInterrupt:  # the terminal has sent it to the child too
+            continue
 
 
 # `python -m NAME`, but without the current folder, whose nodes/ would hide the host's nodes.py
@@ -446,8 +459,8 @@ NO_TESTS_COLLECTED = 5  # pytest's exit status
 #: The whole suite on several cores, each file in one process: models of a file are made once. More than four need much
 #: memory.
 SIDE_BY_SIDE = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile"]
-#: The browser tests with one server and one browser for each of the two renderers of the page.
-RENDERERS_SIDE_BY_SIDE = ["-n", "2", "--dist", "loadgroup"]
+#: The markers of the browser tests; each renderer has a server and a browser of its own.
+RENDERERS = ("classic", "nodes2")
 
 
 class Outcome(NamedTuple):
@@ -485,39 +498,64 @@ def run_node_check(title: str, *arguments: str) -> Outcome:
     return Outcome(title, call([shutil.which("node") or "node", *arguments]) == 0, {})
 
 
-def run_browser_tests(title: str, host: Path, arguments: list[str]) -> Outcome:
+class Run(NamedTuple):
+    """Of pytest."""
+
+    title: str
+    host: Path
+    arguments: list[str]
+
+    def start(self, report: Path, output: IO[bytes] | None) -> subprocess.Popen[bytes]:
+        command = [str(venv_python()), "-m", "pytest", f"--junitxml={report}", *self.arguments]
+        # The models of the tests are tiny: a second thread only waits for the first.
+        threads = os.environ.get("OMP_NUM_THREADS", "1")
+        env = environment(self.host, OMP_NUM_THREADS=threads)
+        return subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=output and subprocess.STDOUT)
+
+
+def run_browser_tests(hosts: Iterable[tuple[str, Path]], arguments: list[str]) -> list[Outcome]:
+    """All hosts and renderers side by side: a browser mostly waits."""
+    runs = [
+        Run(f"{renderer} page of {name}", host, ["-m", f"browser and {renderer}", *(arguments or ["tests/browser"])])
+        for name, host in hosts
+        for renderer in RENDERERS
+    ]
     try:
         set_up_chromium()
     except DevError as error:
-        section(title)
+        section("browser tests")
         print(error)
-        return Outcome(title, False, {}, str(error))
-    chosen = arguments or ["tests/browser", *RENDERERS_SIDE_BY_SIDE]
-    return run_pytest(title, host, ["-m", "browser", *chosen], may_be_empty=bool(arguments))
+        return [Outcome(run.title, False, {}, str(error)) for run in runs]
+    return run_pytest(runs, may_be_empty=bool(arguments))
 
 
-def run_pytest(title: str, host: Path, arguments: list[str], may_be_empty: bool) -> Outcome:
-    section(title)
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.xml"
-        command = [str(venv_python()), "-m", "pytest", f"--junitxml={report}", *arguments]
-        # The models of the tests are tiny: a second thread only waits for the first.
-        threads = os.environ.get("OMP_NUM_THREADS", "1")
-        code = call(command, environment(host, OMP_NUM_THREADS=threads))
-        counts = read_counts(report)
-    ok = code == 0 or (may_be_empty and code == NO_TESTS_COLLECTED)
-    return Outcome(title, ok, counts, seconds=time.monotonic() - started)
+def run_pytest(runs: Sequence[Run], may_be_empty: bool) -> list[Outcome]:
+    """All at once. The output of the first is shown as it comes, that of the others when all have ended."""
+    section(runs[0].title)
+    with tempfile.TemporaryDirectory() as name:
+        reports = [Path(name) / f"{number}.xml" for number in range(len(runs))]
+        logs = [report.with_suffix(".log") for report in reports[1:]]
+        with ExitStack() as opened:
+            outputs = [None, *(opened.enter_context(log.open("wb")) for log in logs)]
+            places = zip(runs, reports, outputs, strict=True)
+            codes = wait_for_all([run.start(report, output) for run, report, output in places])
+        for run, log in zip(runs[1:], logs, strict=True):
+            section(run.title)
+            print(log.read_text(encoding="utf-8", errors="replace"), end="", flush=True)
+        ends = zip(runs, codes, reports, strict=True)
+        accepted = {0, NO_TESTS_COLLECTED} if may_be_empty else {0}
+        return [outcome_of(run.title, code in accepted, report) for run, code, report in ends]
 
 
-def read_counts(report: Path) -> dict[str, int]:
+def outcome_of(title: str, ok: bool, report: Path) -> Outcome:
     if not report.is_file():
-        return {}
+        return Outcome(title, ok, {})
     suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
     failed, errors, skipped, total = (
         sum(int(suite.get(name, 0)) for suite in suites) for name in ("failures", "errors", "skipped", "tests")
     )
-    return {"failed": failed, "passed": total - failed - errors - skipped, "skipped": skipped, "errors": errors}
+    counts = {"failed": failed, "passed": total - failed - errors - skipped, "skipped": skipped, "errors": errors}
+    return Outcome(title, ok, counts, seconds=sum(float(suite.get("time", 0)) for suite in suites))
 
 
 def closing_line(outcomes: list[Outcome], seconds: float) -> str:
@@ -556,9 +594,9 @@ def command_test(arguments: list[str]) -> int:
     for name, host, only_host_tests in hosts_to_test():
         marked = ["-m", "host" if only_host_tests else "not browser"]
         may_be_empty = only_host_tests or bool(arguments)
-        outcomes.append(run_pytest(f"tests on {name}", host, [*marked, *(arguments or SIDE_BY_SIDE)], may_be_empty))
-    for name, host, _ in hosts_to_test():
-        outcomes.append(run_browser_tests(f"browser tests on {name}", host, arguments))
+        run = Run(f"tests on {name}", host, [*marked, *(arguments or SIDE_BY_SIDE)])
+        outcomes += run_pytest([run], may_be_empty)
+    outcomes += run_browser_tests([(name, host) for name, host, _ in hosts_to_test()], arguments)
     section("summary")
     print(*outcomes, sep="\n")
     print(closing_line(outcomes, time.monotonic() - started), flush=True)

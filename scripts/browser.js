@@ -20,6 +20,16 @@ const driver = {
     return this.events.filter((event) => ends.includes(event.kind));
   },
 
+  /** Until the page has drawn as many frames, and done what waits for them. */
+  async frames(count) {
+    for (let frame = 0; frame < count; frame++) {
+      await new Promise(requestAnimationFrame);
+    }
+    await new Promise((resolve) => {
+      setTimeout(resolve);
+    });
+  },
+
   /** The graph that holds the node of an execution id such as "7" or "2:1", and the node. */
   locate(id) {
     const path = String(id).split(":");

@@ -18,7 +18,8 @@ from scripts.workflow import Json
 
 READY_SECONDS = 90
 RUN_SECONDS = 300
-SETTLE_MILLISECONDS = 300  # the page draws, and renders its Vue parts, a few frames after a change
+SETTLE_FRAMES = 5  # the page draws, and renders its Vue parts, a few frames after a change
+AUTOSAVE_MILLISECONDS = 900
 
 VUE_NODES = "Comfy.VueNodes.Enabled"
 
@@ -82,6 +83,7 @@ class ComfyPage:
     def __init__(self, page: Page, address: str) -> None:
         self.page, self.address = page, address
         self.errors: list[str] = []
+        self.errors_of_loading: list[str] = []
         page.set_default_timeout(READY_SECONDS * 1000)
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self._note(f"{error.message}\n{error.stack}"))
@@ -117,6 +119,7 @@ class ComfyPage:
             self.wait_for("app.graph.nodes.length > 0", 4)
         self.settle(3)
         self.evaluate("() => driver.watch()")
+        self.errors_of_loading = list(self.errors)
 
     def has_vue_nodes(self) -> bool:
         """Whether nodes are drawn by Nodes 2.0; a page that does not know it takes no notice of the setting."""
@@ -125,7 +128,7 @@ class ComfyPage:
     def evaluate(self, script: str, argument: object = None) -> Any:
         return self.page.evaluate(script, argument)
 
-    def wait_for(self, condition: str, seconds: float = 10, argument: object = None) -> None:
+    def wait_for(self, condition: str, seconds: float = 30, argument: object = None) -> None:
         """Until the JavaScript expression (or function of `argument`) is true."""
         script = condition if "=>" in condition else f"() => Boolean({condition})"
         try:
@@ -136,8 +139,8 @@ class ComfyPage:
             raise PageError(f"after {seconds:g} s it is still not true that {condition}") from None
 
     def settle(self, times: int = 1) -> None:
-        """Let the page draw."""
-        self.page.wait_for_timeout(SETTLE_MILLISECONDS * times)
+        """Let the page draw: as many frames, however long one takes on this machine."""
+        self.evaluate("count => driver.frames(count)", SETTLE_FRAMES * times)
 
     def screenshot(self, path: Path, box: Box | None = None) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -213,7 +216,7 @@ class ComfyPage:
     def wait_for_autosave(self) -> None:
         """The page keeps the open workflow for its next load, half a second after the last change."""
         self.evaluate("() => app.api.dispatchEvent(new CustomEvent('graphChanged', { detail: app.graph.serialize() }))")
-        self.settle(3)
+        self.page.wait_for_timeout(AUTOSAVE_MILLISECONDS)
 
     def check_changes(self) -> None:
         """Let the page note a step that can be undone, as it does when a key or the mouse is let go."""

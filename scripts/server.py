@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 import subprocess
@@ -103,6 +104,18 @@ def prepare_base(base: Path) -> bool:
         return False
     link_root(pack)
     return True
+
+
+def page_scripts(host: Path) -> Path:
+    """The folder of the page that the ComfyUI in `host` serves."""
+    package = "comfyui_frontend_package"
+    own = page_folder(host) / package
+    if own.is_dir():
+        return own / "static"
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise ServerError(f"{package} is not installed: ComfyUI has no page without it.")
+    return Path(found.origin).parent / "static"
 
 
 @contextmanager

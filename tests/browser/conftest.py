@@ -11,22 +11,33 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from playwright.sync_api import expect
 
 from scripts.browser import VUE_NODES, ComfyPage, change_setting, running_browser
-from scripts.server import Server, free_port, running_server
+from scripts.server import Server, free_port, page_scripts, running_server
 
-RENDERERS = {"classic": False, "nodes2": True}
+expect.set_options(timeout=30_000)  # milliseconds: the machine may be busy
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one renderer stay in one process, where they share a tab."""
-    for item in items:
-        renderer = getattr(item, "callspec", None) and item.callspec.params.get("tab")  # type: ignore[attr-defined]
-        if renderer:
-            item.add_marker(pytest.mark.xdist_group(renderer))
+def page_has_vue_nodes() -> bool:
+    """Whether the page's own scripts know Nodes 2.0: a page is not opened in vain."""
+    host = os.environ.get("COMFYUI_PATH")
+    return host is not None and any(
+        b"vueNodesMode" in script.read_bytes() for script in page_scripts(Path(host)).glob("assets/*.js")
+    )
+
+
+def renderers() -> list[Any]:
+    """Each with its name as a marker, so that `-m classic` and `-m nodes2` run side by side."""
+    skipped = [] if page_has_vue_nodes() else [pytest.mark.skip(reason="this page has no Nodes 2.0")]
+    return [
+        pytest.param("classic", marks=pytest.mark.classic),
+        pytest.param("nodes2", marks=[pytest.mark.nodes2, *skipped]),
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -42,15 +53,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield it
 
 
-@pytest.fixture(scope="session", params=list(RENDERERS))
+@pytest.fixture(scope="session", params=renderers())
 def tab(request: pytest.FixtureRequest, server: Server) -> Iterator[ComfyPage]:
-    change_setting(server.address, VUE_NODES, RENDERERS[request.param])
+    with_vue_nodes = request.param == "nodes2"
+    change_setting(server.address, VUE_NODES, with_vue_nodes)
     with running_browser() as browser:
         context = browser.new_context(viewport={"width": 1500, "height": 1000})
         page = ComfyPage(context.new_page(), server.address)
         page.open()
-        if RENDERERS[request.param] and not page.has_vue_nodes():
-            pytest.skip("this page has no Nodes 2.0")
+        assert page.has_vue_nodes() == with_vue_nodes
         yield page
 
 

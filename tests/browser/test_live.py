@@ -127,9 +127,9 @@ def test_previews_and_progress_of_the_host_go_on(told: ComfyPage) -> None:
     assert len(told.events("progress")) >= before[1] + 29
 
 
-def test_two_nodes_of_one_graph_are_kept_apart(told: ComfyPage) -> None:
-    first = opened(told, "starter_tstitch", steps=8)
-    told.evaluate(
+def copied(page: ComfyPage, node: str) -> str:
+    """The id of a second sampler with the links of the first and another seed."""
+    copy = page.evaluate(
         """id => {
           const node = driver.locate(id), copy = node.clone();
           copy.pos = [node.pos[0], node.pos[1] + 700];
@@ -141,10 +141,17 @@ def test_two_nodes_of_one_graph_are_kept_apart(told: ComfyPage) -> None:
           const save = LiteGraph.createNode("SaveLatent");
           app.graph.add(save);
           copy.connect(0, save, 0);
+          return String(copy.id);
         }""",
-        first,
+        node,
     )
-    second = next(node for node, kind in told.nodes().items() if kind == "TStitchKSampler" and node != first)
+    page.set_widget(copy, "seed", next(SEEDS))
+    return copy
+
+
+def test_two_nodes_of_one_graph_are_kept_apart(told: ComfyPage) -> None:
+    first = opened(told, "starter_tstitch", steps=8)
+    second = copied(told, first)
     told.set_widget(second, "steps", 20)
     told.run()
     assert of_node(told, first)[-1]["steps"] == 8
@@ -192,24 +199,19 @@ def test_a_run_that_is_stopped_leaves_nothing(told: ComfyPage) -> None:
     assert not SAVED.search(shown)
 
 
-def test_a_reload_keeps_the_figures_of_a_finished_run(told: ComfyPage) -> None:
-    node = opened(told, "starter_tstitch", steps=8)
+def test_a_reload_keeps_the_figures_of_a_finished_run_and_picks_up_another(told: ComfyPage) -> None:
+    first = opened(told, "starter_tstitch", steps=8)
+    second = copied(told, first)
     told.run()
-    shown = state(told, node)
-    told.wait_for_autosave()
-    told.reload()
-    again = told.node_of_type("TStitchKSampler")
+    shown = state(told, first)
     assert SAVED.search(shown)
-    assert state(told, again).split() == shown.split()
-
-
-def test_a_reload_during_a_run_picks_it_up(told: ComfyPage) -> None:
-    opened(told, "starter_tstitch", steps=BEYOND_A_RELOAD)
+    told.set_widget(second, "steps", BEYOND_A_RELOAD)
     told.wait_for_autosave()
+    before = len(messages(told))
     told.queue()
-    told.wait_for("driver.told.length >= 2", 60)
+    told.wait_for("before => driver.told.length >= before + 2", 60, before)
     told.reload()
-    node = told.node_of_type("TStitchKSampler")
-    told.wait_for(SHOWS, 60, [node, f"of {BEYOND_A_RELOAD}"])
+    assert state(told, first).split() == shown.split()
+    told.wait_for(SHOWS, 60, [second, f"of {BEYOND_A_RELOAD}"])
     told.evaluate("() => app.api.interrupt(null)")
     told.wait_for("driver.finished().length >= 1", 60)
