@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import alternatives, full_size, interval, plan, planning, quality, readme, shortcut, speed
+from benchmarks import alternatives, full_size, interval, plan, planning, quality, readme, shortcut, speed, start
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
+    "start": start.main,
     "speed": speed.main,
     "alternatives": alternatives.main,
     "full_size": full_size.main,

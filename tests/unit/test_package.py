@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from tstitch_testing.package import ROOT, packed_files
+from tstitch_testing.package import REGISTRY_TOOL, ROOT, pack_by_registry_tool, packed_files
 
 try:
     import tomllib
@@ -27,6 +28,13 @@ def project() -> dict:
 
 def test_only_what_runs_is_shipped() -> None:
     assert {Path(name).parts[0] for name in packed_files()} == SHIPPED | PAPERS
+
+
+@pytest.mark.skipif(REGISTRY_TOOL is None, reason="comfy-cli is not installed")
+def test_the_registrys_own_tool_packs_the_same(tmp_path: Path) -> None:
+    with zipfile.ZipFile(pack_by_registry_tool(tmp_path)) as archive:
+        assert sorted(archive.namelist()) == list(packed_files())
+        assert all(archive.read(name) == (ROOT / name).read_bytes() for name in packed_files())
 
 
 @pytest.mark.parametrize("folder", sorted(SHIPPED - {"__init__.py"}))
