@@ -28,6 +28,8 @@ ERRORS_OF_THE_PAGE = (
     re.compile(r"Cannot read properties of undefined \(reading 'id'\)\s+at onChange"),
     re.compile(r"Attempted to cleanup event listeners for graph that was never set up"),
     re.compile(r"^Failed to load resource"),  # those of this pack are counted by address instead
+    re.compile(r"^Error fetching file size"),  # of missing models: nothing here is let out to the network
+    re.compile(r"^404 \S+/docs/\w+/\w+\.md$"),  # help in the page's language, asked for before the one for all
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,17 @@ def page(request: pytest.FixtureRequest, tab: ComfyPage) -> Iterator[ComfyPage]:
         name = re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")
         tab.screenshot(Path(os.environ["SHOTS"]) / f"{name}.png")
     assert tab.errors == []
+
+
+@pytest.fixture
+def shot(page: ComfyPage, renderer: str) -> Callable[[str], None]:
+    """Keep a picture of the page as it is now, where SHOTS names a folder."""
+
+    def take(name: str) -> None:
+        if os.environ.get("SHOTS"):
+            page.screenshot(Path(os.environ["SHOTS"]) / f"{name}-{renderer}.png")
+
+    return take
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, expect
@@ -60,17 +58,6 @@ class Timeline:
     def undo(self) -> None:
         self.keyboard.press("Control+z")
         self.page.settle(2)
-
-
-@pytest.fixture
-def shot(page: ComfyPage, renderer: str) -> Callable[[str], None]:
-    """Keep a picture of the page, where SHOTS names a folder."""
-
-    def take(name: str) -> None:
-        if os.environ.get("SHOTS"):
-            page.screenshot(Path(os.environ["SHOTS"]) / f"timeline-{name}-{renderer}.png")
-
-    return take
 
 
 @pytest.fixture
@@ -240,7 +227,7 @@ def test_stitch_guiders_read_the_scheduler_of_their_sampler(page: ComfyPage) -> 
     line.expect_handles(5)
 
 
-def test_names_and_steps_are_found_through_a_subgraph(schedule: Timeline) -> None:
+def test_names_and_steps_are_found_through_a_subgraph(schedule: Timeline, shot: Callable[[str], None]) -> None:
     page = schedule.page
     page.evaluate("id => { app.graph.convertToSubgraph(new Set([driver.locate(id)])); }", schedule.node)
     page.settle(2)
@@ -248,6 +235,7 @@ def test_names_and_steps_are_found_through_a_subgraph(schedule: Timeline) -> Non
     page.settle(3)
     expect(schedule.find("status")).to_have_text("20 steps")
     assert [name.strip() for name in schedule.find("chip > :nth-child(2)").all_inner_texts()] == ["S", "B", "XL"]
+    shot("timeline-in-a-subgraph")
     page.evaluate("() => app.canvas.setGraph(app.graph.rootGraph ?? app.graph)")
 
 
@@ -271,14 +259,14 @@ def test_a_run_lights_its_step_and_leaves_its_figures(sampler: Timeline, shot: C
     expect(sampler.find("status")).to_contain_text("step 10 of 20 · 5.5 s left")
     expect(sampler.find("chip").nth(1)).to_have_attribute("data-now", "")
     expect(sampler.find("now")).to_be_visible()
-    shot("running")
+    shot("timeline-running")
     state = {"step": 20, "stage": 1, "secondsPerStage": [0.8, 6.0], "stepsPerStage": [8, 12], "restSeconds": 0}
     levels = {"sigmas": [2.0 - step / 10 for step in range(21)], "timesteps": [1 - step / 20 for step in range(21)]}
     live(page, node, **state, **levels, finished=True, savedSeconds=3.2)
     expect(sampler.find("status")).to_contain_text("6.8 s · saved 3.2 s (32 %)")
     expect(sampler.find("chip").nth(0)).to_contain_text("0.80 s")
     expect(sampler.find("now")).to_be_hidden()
-    shot("finished")
+    shot("timeline-finished")
     sampler.mouse.move(*sampler.point(10.5))
     expect(sampler.find("status")).to_contain_text(
         "step 11 · t 0.5 · \N{GREEK SMALL LETTER SIGMA} 1 "
@@ -294,11 +282,11 @@ def test_pictures(schedule: Timeline, shot: Callable[[str], None], theme: str) -
     page = schedule.page
     page.evaluate("theme => app.extensionManager.setting.set('Comfy.ColorPalette', theme)", theme)
     page.settle(2)
-    shot(f"idle-{theme}")
+    shot(f"timeline-idle-{theme}")
     schedule.mouse.move(*schedule.point(6))
     schedule.mouse.down()
     schedule.mouse.move(*schedule.point(9))
-    shot(f"dragging-{theme}")
+    shot(f"timeline-dragging-{theme}")
     schedule.mouse.up()
     page.settle()
     colours = schedule.find("segment").evaluate_all("all => all.map(each => getComputedStyle(each).backgroundColor)")
