@@ -65,8 +65,8 @@ def graph_in_page(page: ComfyPage, workflow: Json, folder: Path) -> Image.Image:
         """([[left, top, width, height], leftOut]) => {
             const nodes = app.graph.nodes.filter(({ type }) => !leftOut.includes(type));
             const boxes = nodes.map(({ pos: [x, y], size }) => [x, y - 40, x + size[0], y + size[1]]);
-            const [x, y] = [0, 1].map((side) => Math.min(...boxes.map((box) => box[side])) - 20);
-            const [right, bottom] = [2, 3].map((side) => Math.max(...boxes.map((box) => box[side])) + 20);
+            const [x, y] = [0, 1].map((side) => Math.min(...boxes.map((box) => box[side])) - 50);
+            const [right, bottom] = [2, 3].map((side) => Math.max(...boxes.map((box) => box[side])) + 50);
             const view = app.canvas.ds;
             view.scale = Math.min(width / (right - x), height / (bottom - y));
             view.offset[0] = (left + width / 2) / view.scale - (x + right) / 2;
