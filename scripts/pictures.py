@@ -21,6 +21,13 @@ DOCS = Path(__file__).resolve().parent.parent / "js" / "docs"
 MARGIN = 24  # pixels around the node; the title is above its box
 COLORS = 128
 LOADER = "TStitchLoadStarter"
+#: Files for the loaders to list, by the widget that shows them, below the base folder.
+FILES = {
+    "dit_name": "models/diffusion_models/DiT-XL-2-256x256.pt",
+    "unet_name": "models/diffusion_models/bk-sdm-tiny.safetensors",
+    "ldm_name": "models/checkpoints/ldm.ckpt",
+    "file": "output/tstitch/calibration_00001_.json",
+}
 #: The starter model at each socket that gives a timeline a name.
 STARTERS = {"model": "XL", "final_model": "XL", "small_model": "S", "model_1": "S"}
 
@@ -39,6 +46,9 @@ def main() -> int:
         settings = base / "user" / "default" / "comfy.settings.json"
         settings.parent.mkdir(parents=True)
         settings.write_text(json.dumps({"Comfy.TutorialCompleted": True}))
+        for file in map(base.joinpath, FILES.values()):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
         with running_server(Path(os.environ["COMFYUI_PATH"]), base, free_port(), True) as server:
             take_all(server.address, nodes)
     return 0
@@ -69,6 +79,11 @@ def take(page: ComfyPage, kind: str) -> None:
     for socket, starter in STARTERS.items():
         if socket in page.inputs(node) and kind != LOADER:
             page.connect(page.add(LOADER, (-2000, 0), model=starter), 0, node, socket)
+    for widget in page.widgets(node).keys() & FILES.keys():
+        choices = page.evaluate("([id, name]) => driver.widget(id, name).options.values", [node, widget])
+        for choice in choices:
+            if Path(FILES[widget]).name in choice:
+                page.set_widget(node, widget, choice)
     page.show(node)
     page.settle()
     x, y, width, height = page.box(node)
