@@ -36,7 +36,7 @@ SCHEDULES, ROUNDS, WARM_UP = 20, 5, 1
 BATCH, REPEATS = 20, 10
 FIXED = 0.4  # the rule of thumb that plans are compared with
 LABELS = ", ".join(str(picture % 10) for picture in range(BATCH))
-TOLERANCE = 0.1  # the default of the node Calibrate
+TOLERANCE = 0.02  # the default of the node Calibrate
 
 
 class Starters:

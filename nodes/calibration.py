@@ -32,14 +32,14 @@ def calibration_input(name: str = "calibration", optional: bool = False) -> io.I
 def tolerance_input() -> io.Float.Input:
     return io.Float.Input(
         "tolerance",
-        default=0.1,
+        default=0.02,
         min=0.0,
         max=10.0,
         step=0.01,
         round=0.0001,
         tooltip="The split is the largest fraction of the steps, from the first one on, in each of which the small"
         " model's noise prediction differs from the base model's by this part of its size at most. Higher is faster and"
-        " further from the base model; 0.1 is cautious.",
+        " further from the base model; 0.02 is cautious.",
     )
 
 

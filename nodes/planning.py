@@ -133,7 +133,7 @@ class TStitchPlan(io.ComfyNode):
                     default=GOALS[0],
                     tooltip="What the budget means. speed-up: so many times as fast as the final model alone. seconds:"
                     " what a whole run may take. no visible loss: the fastest schedule in which no step has a larger"
-                    " calibrated error than the budget, such as 0.1.",
+                    " calibrated error than the budget, such as 0.02.",
                 ),
                 io.Float.Input(
                     "budget",
@@ -142,7 +142,7 @@ class TStitchPlan(io.ComfyNode):
                     max=100000.0,
                     step=0.1,
                     round=0.0001,
-                    tooltip="By the goal: a factor (1.5), seconds (4.0), or the largest error of a step (0.1). A"
+                    tooltip="By the goal: a factor (1.5), seconds (4.0), or the largest error of a step (0.02). A"
                     " tighter one gives more steps to the small models, or, with no visible loss, fewer.",
                 ),
                 io.Int.Input(
