@@ -75,7 +75,7 @@ def stable_diffusions(nodes: dict[str, Any], folder: Path) -> Family:
     inputs = {"positive": prompts[0], "negative": prompts[1], "cfg": 7.5}
     inputs["latent_image"] = {"samples": torch.zeros(1, 4, 64, 64)}
     pair = ("BK-SDM-Tiny", "SD 1.5")
-    return Family(dict(zip(pair, (small.result[0], large), strict=True)), (pair,), inputs, rounds=5)
+    return Family(dict(zip(pair, (small.result[0], large), strict=True)), (pair,), inputs, rounds=3)
 
 
 def build_runs(nodes: dict[str, Any], family: Family) -> Runs:

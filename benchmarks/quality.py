@@ -117,7 +117,9 @@ def seam() -> list[Setting]:
 def spread() -> list[Setting]:
     """More seeds of the rows that claims rest on."""
     return [
-        first_steps("S", "XL", fraction, STEPS, SAMPLER, seed=seed) for seed in (1, 2) for fraction in (0.0, 0.3, 0.4)
+        first_steps("S", "XL", fraction, STEPS, SAMPLER, seed=seed)
+        for seed in (0, 1, 2)
+        for fraction in (0.0, 0.2, 0.4)
     ]
 
 

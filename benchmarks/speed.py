@@ -20,7 +20,7 @@ from benchmarks.timing import Runs, Seconds, machine, measure, median_ratio
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 STEPS, CFG, SEED = 20, 2.0, 7
 NAMES = ("S", "B", "XL")
-ROUNDS = 25
+ROUNDS = 15
 STITCHED = [
     *(first_steps("S", "XL", fraction, STEPS, "euler") for fraction in (0.2, 0.4, 0.6, 0.8)),
     first_steps("B", "XL", 0.4, STEPS, "euler"),
