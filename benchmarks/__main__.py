@@ -6,13 +6,27 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import alternatives, full_size, interval, plan, planning, quality, readme, shortcut, speed, start
+from benchmarks import (
+    alternatives,
+    full_size,
+    interval,
+    memory,
+    plan,
+    planning,
+    quality,
+    readme,
+    report,
+    shortcut,
+    speed,
+    start,
+)
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "start": start.main,
     "speed": speed.main,
     "alternatives": alternatives.main,
     "full_size": full_size.main,
+    "memory": memory.main,
     "shortcut": shortcut.measure,
     "interval": interval.measure,
     "plan": plan.main,
@@ -26,6 +40,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help=", ".join(BENCHMARKS))
     for name in parser.parse_args().names or BENCHMARKS:
         BENCHMARKS[name]()
+    report.main()
     readme.main()
 
 

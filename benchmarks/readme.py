@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from benchmarks.model_card import few_steps_table, table
+from benchmarks.report import ARROW, read, speed_table, speedup
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-RESULTS = Path(__file__).parent / "results"
 MARK, END = "<!-- numbers -->\n", "<!-- end -->"
-
-
-def quality_rows(results: dict[str, Any]) -> list[list[str]]:
-    return [
-        [run["run"], f"{run['cfg']:g}", f"{run['fid']:.3f}", f"{run['fid_vae']:.3f}", f"{run['accuracy']:.3f}"]
-        for run in results["runs"]
-        if run["run"] in ("S", "XL") or run["run"].startswith("S\N{RIGHTWARDS ARROW}XL")
-    ]
-
-
-def speed_rows(results: dict[str, Any]) -> list[list[str]]:
-    return [
-        [
-            f"fraction {row['run']}" if row["run"] != "KSampler" else "stock KSampler, XL alone",
-            f"{row['seconds']:.2f}",
-            f"{row['speedup']:.2f}x",
-            f"{row['over_ideal']:.3f}" if "over_ideal" in row else "",
-        ]
-        for row in results["runs"]
-    ]
 
 
 def speed_caption(results: dict[str, Any]) -> str:
@@ -39,20 +18,27 @@ def speed_caption(results: dict[str, Any]) -> str:
     return (
         f"Seconds of a run on the starter models (`python dev.py bench speed`): {setting['batch']} pictures,"
         f" {setting['steps']} steps of {setting['sampler']}, cfg {setting['cfg']:g}, {machine['threads']} CPU threads;"
-        f" medians of {setting['rounds']} rounds in which all rows take turns. The last column is the time over the"
-        " ideal mixture of both models' times: at 1 the switch is free."
+        f" medians of {setting['rounds']} rounds in which all rows take turns. *Over ideal* is the time over what the"
+        " same steps cost with each model alone: at 1 the switch is free."
     )
 
 
-def quality_caption(results: dict[str, Any]) -> str:
-    return (
-        f"Quality (`python dev.py eval`): {results['runs'][0]['samples']} samples, 20 steps, one seed. FID is in the"
-        " features of a classifier trained on the same data, so it compares with nothing else. The VAE alone costs"
-        f" {results['reference']['reconstruction']['fid']:.3f}; the second column leaves its blur out. The"
-        " [model card](models/README.md) has all rows."
-    )
+def quality_rows(results: dict[str, Any]) -> list[list[str]]:
+    """S to XL, from XL alone to S alone."""
+    pair = f"S{ARROW}XL"
+    kept = {row["key"]: row for row in results["rows"] if row["models"] in (pair, "S", "XL")}
+    keys = ("fid", "fid_vae", "accuracy")
+    return [
+        [row["models"], row["pattern"], *(f"{row[key]:.3f}" for key in keys), f"{speedup(row):.2f}x"]
+        for row in kept.values()
+    ]
 
 
+QUALITY_CAPTION = (
+    "Quality (`python dev.py bench tradeoff`): 5 000 pictures a row, 20 steps of dpmpp_2m, cfg 1, one seed. FID is in"
+    " the features of a classifier trained on the same data, so it compares with nothing else; *FID to reconstructions*"
+    " leaves out the blur of the VAE. The speed-up is that of the model calls."
+)
 FEW_STEPS_CAPTION = (
     "Few steps (`python dev.py bench shortcut`): the starter Shortcut model against B, which has its size and had the"
     " same training; euler, cfg 1, otherwise as above."
@@ -61,15 +47,12 @@ FEW_STEPS_CAPTION = (
 
 def numbers() -> str:
     """The README's section between the marks."""
-    quality = json.loads((RESULTS / "starter_models.json").read_text(encoding="utf-8"))
-    speed = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))
-    parts = [
-        speed_caption(speed),
-        table(["S\N{RIGHTWARDS ARROW}XL", "seconds", "speed-up", "over ideal"], speed_rows(speed)),
-        quality_caption(quality),
-        table(["", "cfg", "FID", "FID to reconstructions", "class accuracy"], quality_rows(quality)),
-    ]
-    parts += [FEW_STEPS_CAPTION, few_steps_table()]
+    speeds, tradeoff = read("speed"), read("tradeoff")
+    assert speeds is not None
+    assert tradeoff is not None
+    header = ["models", "steps", "FID", "FID to reconstructions", "class accuracy", "speed-up"]
+    parts = [speed_caption(speeds), speed_table(speeds), QUALITY_CAPTION, table(header, quality_rows(tradeoff))]
+    parts += ["![FID over speed-up](benchmarks/results/tradeoff.png)", FEW_STEPS_CAPTION, few_steps_table()]
     return "\n\n".join(parts)
 
 

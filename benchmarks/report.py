@@ -1,0 +1,305 @@
+"""The tables and figures of `benchmarks/README.md`, made from what the benchmarks wrote.
+
+A speed-up beside a quality figure is that of its model calls: how often a picture went through each model, times what
+`speed` measured a step of that model to cost, against the row's reference. It does not depend on how busy the machine
+was while thousands of pictures were drawn.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.model_card import table
+from tstitch.plots import INK, add_legend, color_of, new_axes
+
+FOLDER = Path(__file__).parent
+REPORT = FOLDER / "README.md"
+RESULTS = FOLDER / "results"
+ARROW = "\N{RIGHTWARDS ARROW}"
+Row = dict[str, Any]
+
+INTRODUCTION = """# What was measured
+
+Every section is made by `python dev.py bench NAME` from `results/NAME.json`; this file is generated. Quality is FID,
+precision, recall and class accuracy of the starter models against Fashion-MNIST, in the features of a classifier
+trained on it, so the figures compare with each other and with nothing else. *FID to reconstructions* leaves out the
+blur of the VAE. Speed-ups beside quality are those of the model calls. What the Shortcut model does in few steps is in
+the [model card](../models/README.md)."""
+CHAINED = """How far the latents of two chained samplers are from those of one loop, as a part of their norm. Exactly
+the same: {exact}. Samplers that remember earlier steps, or draw new noise, differ:"""
+
+
+def read(name: str) -> dict[str, Any] | None:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def machine_line(results: dict[str, Any]) -> str:
+    machine = results["machine"]
+    return f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}"
+
+
+# --- Seconds ---------------------------------------------------------------------------------------------------------
+
+
+def speed(results: dict[str, Any]) -> str:
+    setting = results["setting"]
+    caption = (
+        f"{setting['batch']} pictures, {setting['steps']} steps of {setting['sampler']}, cfg {setting['cfg']:g};"
+        f" medians of {setting['rounds']} rounds in which all rows take turns. *Over ideal* is the time over what the"
+        " same steps cost with each model alone: at 1, switching is free."
+    )
+    return f"{caption}\n\n{speed_table(results)}"
+
+
+def speed_table(results: dict[str, Any]) -> str:
+    rows = [[row["run"], f"{row['seconds']:.3f}", f"{row['speedup']:.2f}x", ideal(row)] for row in results["runs"]]
+    return table(["models and their steps", "seconds", "speed-up", "over ideal"], rows)
+
+
+def ideal(row: Row) -> str:
+    return f"{row['over_ideal']:.3f}" if "over_ideal" in row else ""
+
+
+def full_size(results: dict[str, Any]) -> str:
+    setting = results["setting"]
+    caption = (
+        f"Published sizes with random weights, one picture with guidance, {setting['steps']} steps of"
+        f" {setting['sampler']}, a fraction of {setting['fraction']:g} on the smaller model."
+    )
+    rows = [
+        [row["run"], f"{row['seconds_a_step']:.3f}", f"{row['speedup']:.2f}x" if "speedup" in row else "", ideal(row)]
+        for row in results["runs"]
+    ]
+    return f"{caption}\n\n" + table(["run", "seconds a step", "speed-up", "over ideal"], rows)
+
+
+def alternatives(results: dict[str, Any]) -> str:
+    setting = results["setting"]
+    caption = (
+        f"S{ARROW}XL, {setting['split']} of {setting['steps']} steps on S, the same inputs in one process;"
+        f" {setting['batch']} pictures, cfg {setting['cfg']:g}, medians of {setting['rounds']} rounds."
+    )
+    rows = [[row["run"], f"{row['seconds']:.3f}", f"{row['over_one_loop']:.3f}"] for row in results["runs"]]
+    differences = {row["sampler"]: row["difference"] for row in results["samplers"]}
+    exact = [name for name, difference in differences.items() if difference == 0]
+    others = [[name, f"{100 * difference:.2f} %"] for name, difference in differences.items() if difference]
+    return "\n\n".join(
+        [
+            caption,
+            table(["", "seconds", "over one loop"], rows),
+            CHAINED.format(exact=", ".join(exact)),
+            table(["sampler", "difference"], others),
+        ]
+    )
+
+
+def memory(results: dict[str, Any]) -> str:
+    rows = [[row["run"], f"{row['bytes'] / 2**20:.0f} MiB", f"{row['over_large']:.2f}x"] for row in results["runs"]]
+    caption = (
+        "Peak resident memory of a child process over a run in which two models take turns, the small one half as"
+        " large; loading a model takes memory of its own there, as on a GPU."
+    )
+    return f"{caption}\n\n" + table(["policy", "peak", "over the large model alone"], rows)
+
+
+def plan(results: dict[str, Any]) -> str:
+    setting, recommendation = results["setting"], results["recommendation"]
+    worst = max(abs(row["ratio"] - 1) for row in results["schedules"])
+    rows = [
+        [row["pattern"], f"{row['predicted']:.3f}", f"{row['measured']:.3f}", f"{row['ratio']:.3f}"]
+        for row in results["schedules"]
+    ]
+    plans = [
+        [each["name"], ", ".join(each["models"]), each["pattern"], f"{each['predicted']:.3f}"]
+        for each in recommendation["plans"]
+    ]
+    compared = (
+        f"{len(rows)} random schedules of S, B and XL, {setting['batch']} pictures, {setting['steps']} steps: seconds"
+        " as predicted by T-Stitch Profile right before and after each run, and as measured; medians of"
+        f" {setting['rounds']} rounds. The largest difference is {100 * worst:.1f} %."
+    )
+    recommended = f"What T-Stitch Plan recommends, at a tolerance of {recommendation['tolerance']:g}:"
+    return "\n\n".join(
+        [
+            compared,
+            table(["schedule", "predicted", "measured", "ratio"], rows),
+            recommended,
+            table(["", "models", "schedule", "predicted seconds"], plans),
+        ]
+    )
+
+
+def planning(results: dict[str, Any]) -> str:
+    setting = results["setting"]
+    caption = (
+        f"Processor seconds of one plan of {setting['steps']} steps by {setting['models']} models, over random problems"
+        " of each class."
+    )
+    rows = [
+        [row["class"], str(row["problems"]), *(f"{row[key]:.3f}" for key in ("median", "p99", "max"))]
+        for row in results["runs"]
+    ]
+    return f"{caption}\n\n" + table(["class", "problems", "median", "99 %", "most"], rows)
+
+
+def interval(results: dict[str, Any]) -> str:
+    setting = results["setting"]
+    caption = (
+        f"{setting['models']} at {setting['fraction']:g}, {setting['steps']} steps, with S as it is bundled, and"
+        f" trained on for {setting['training_images']} pictures over all noise levels or over those of its own steps."
+    )
+    rows = [
+        [
+            row["training"],
+            str(row["seed"]),
+            f"{row['held_out_loss']:.4f}",
+            f"{row['fid']:.3f}",
+            f"{row['accuracy']:.3f}",
+        ]
+        for row in results["runs"]
+    ]
+    return f"{caption}\n\n" + table(["S", "seed", "held-out loss on its steps", "FID", "accuracy"], rows)
+
+
+# --- Quality ---------------------------------------------------------------------------------------------------------
+
+
+def cost(calls: dict[str, float]) -> float:
+    """Of the model calls of a picture, in seconds of the machine that `speed` ran on."""
+    speeds = read("speed")
+    assert speeds is not None
+    seconds = {row["run"]: row["seconds"] for row in speeds["runs"]}
+    seconds["Shortcut"] = seconds["B"]  # one size
+    return sum(count * seconds[name] for name, count in calls.items())
+
+
+def quality(caption: str, reference: Callable[[Row], dict[str, float]]) -> Callable[[dict[str, Any]], str]:
+    """A table of quality rows; `reference` says whose model calls a row's speed-up is counted from."""
+
+    def show(results: dict[str, Any]) -> str:
+        rows = [
+            [
+                row["models"],
+                row["pattern"],
+                *([row["sampler"], row["cfg"]]),
+                words_of(row),
+                f"{row['fid']:.3f}",
+                f"{row['fid_vae']:.3f}",
+                f"{row['accuracy']:.3f}",
+                f"{row['precision']:.2f}",
+                f"{row['recall']:.2f}",
+                f"{cost(reference(row)) / cost(row['calls']):.2f}x",
+            ]
+            for row in results["rows"]
+        ]
+        header = ["models", "steps", "sampler", "cfg", "", "FID", "FID to reconstructions", "accuracy"]
+        return f"{caption}\n\n" + table([*header, "precision", "recall", "speed-up"], rows)
+
+    return show
+
+
+def words_of(row: Row) -> str:
+    words = [f"seed {row['seed']}"] if row["seed"] else []
+    words += ["two samplers"] if row["chained"] else []
+    words += [f"EasyCache {row['cache']:g}"] if row["cache"] else []
+    return ", ".join(words)
+
+
+def large_alone(row: Row) -> dict[str, float]:
+    """The finishing model alone over all of the row's steps."""
+    guided = 2 if row["cfg"].startswith("2") else 1
+    return {row["models"].split(ARROW)[-1]: guided * row["steps"]}
+
+
+def twenty_steps(row: Row) -> dict[str, float]:
+    return {"XL": 20}
+
+
+SAMPLES = "5 000 pictures of 20 steps, cfg 1, one seed unless said."
+
+SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "speed": ("Seconds of a run", speed),
+    "full_size": ("Published sizes", full_size),
+    "alternatives": ("Against what people do without this pack", alternatives),
+    "memory": ("Memory", memory),
+    "plan": ("Predicted and measured", plan),
+    "planning": ("Planning itself", planning),
+    "interval": ("Training for the own interval", interval),
+    "tradeoff": ("Trade-off", quality(f"The paper's main figure. {SAMPLES}", large_alone)),
+    "simplex": ("Three models", quality(f"S, then B, then XL, in tenths of the steps. {SAMPLES}", twenty_steps)),
+    "ddim_50": ("DDIM, 50 steps", quality("The paper's solver. 5 000 pictures.", large_alone)),
+    "ddim_100": ("DDIM, 100 steps", quality("The paper's solver. 5 000 pictures.", large_alone)),
+    "order": ("Order", quality(f"Half of the steps each. {SAMPLES}", twenty_steps)),
+    "fewer_steps": ("Fewer steps instead", quality("XL alone with fewer steps, against 20.", twenty_steps)),
+    "solvers": ("Solvers", quality("Against XL alone with the same steps.", large_alone)),
+    "seam": ("The seam", quality("One loop against two chained samplers.", large_alone)),
+    "complements": ("Complements", quality("Against 20 steps of XL.", twenty_steps)),
+    "together": ("Guided", quality("With guidance; against 20 guided steps of XL.", large_alone)),
+    "spread": ("Spread", quality("More seeds.", twenty_steps)),
+    "planned": ("Planned", quality("What planning recommends (`results/plan.json`), three seeds.", twenty_steps)),
+}
+
+
+def report() -> str:
+    parts = [INTRODUCTION]
+    for name, (title, show) in SECTIONS.items():
+        results = read(name)
+        if results is not None:
+            parts += [f"## {title} (`{name}`)", show(results)]
+            parts += [f"Measured on {machine_line(results)}."] if "machine" in results else []
+    return "\n\n".join(parts) + "\n"
+
+
+# --- Figure ----------------------------------------------------------------------------------------------------------
+
+
+TICKS = (1, 1.2, 1.5, 2, 3, 4, 6, 8)
+
+
+def front(rows: list[Row]) -> list[Row]:
+    """Those that no other row beats in both speed-up and FID, the slowest first."""
+    best: list[Row] = []
+    for row in sorted(rows, key=lambda row: (-speedup(row), row["fid"])):
+        if not best or row["fid"] < best[-1]["fid"]:
+            best.append(row)
+    return best[::-1]
+
+
+def speedup(row: Row) -> float:
+    return cost(twenty_steps(row)) / cost(row["calls"])
+
+
+def draw_tradeoff(results: dict[str, Any]) -> None:
+    """FID over speed-up for each pair, with the Pareto front of all of them."""
+    figure, axes = new_axes("Quality against speed, starter models", "speed-up over XL alone", "FID, lower is better")
+    rows = {row["key"]: row for row in sorted(results["rows"], key=speedup)}
+    pairs = dict.fromkeys(row["models"] for row in results["rows"] if ARROW in row["models"])
+    for index, pair in enumerate(pairs):
+        draw_curve(axes, [row for row in rows.values() if row["models"] in (pair, *pair.split(ARROW))], "o-",
+                   color=color_of(index), label=pair)  # fmt: skip
+    draw_curve(axes, front(list(rows.values())), "--", color=INK, label="Pareto front")
+    axes.set_xscale("log")
+    axes.set_xticks([tick for tick in TICKS if tick <= 1.1 * max(map(speedup, rows.values()))])
+    axes.set_xticks([], minor=True)
+    axes.xaxis.set_major_formatter("{x:g}x")
+    add_legend(axes)
+    figure.savefig(RESULTS / "tradeoff.png")
+
+
+def draw_curve(axes: Any, rows: list[Row], style: str, **options: Any) -> None:
+    axes.plot([speedup(row) for row in rows], [row["fid"] for row in rows], style, linewidth=2.5, **options)
+
+
+def main() -> None:
+    REPORT.write_text(report(), encoding="utf-8")
+    results = read("tradeoff")
+    if results is not None:
+        draw_tradeoff(results)
+
+
+if __name__ == "__main__":
+    main()
