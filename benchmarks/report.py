@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,10 @@ def read(name: str) -> dict[str, Any] | None:
 def machine_line(results: dict[str, Any]) -> str:
     machine = results["machine"]
     return f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}"
+
+
+def captioned(caption: str, header: list[str], rows: list[list[str]]) -> str:
+    return f"{caption}\n\n{table(header, rows)}"
 
 
 # --- Seconds ---------------------------------------------------------------------------------------------------------
@@ -74,7 +79,7 @@ def full_size(results: dict[str, Any]) -> str:
         [row["run"], f"{row['seconds_a_step']:.3f}", f"{row['speedup']:.2f}x" if "speedup" in row else "", ideal(row)]
         for row in results["runs"]
     ]
-    return f"{caption}\n\n" + table(["run", "seconds a step", "speed-up", "over ideal"], rows)
+    return captioned(caption, ["run", "seconds a step", "speed-up", "over ideal"], rows)
 
 
 def alternatives(results: dict[str, Any]) -> str:
@@ -103,7 +108,7 @@ def memory(results: dict[str, Any]) -> str:
         "Peak resident memory of a child process over a run in which two models take turns, the small one half as"
         " large; loading a model takes memory of its own there, as on a GPU."
     )
-    return f"{caption}\n\n" + table(["policy", "peak", "over the large model alone"], rows)
+    return captioned(caption, ["policy", "peak", "over the large model alone"], rows)
 
 
 def plan(results: dict[str, Any]) -> str:
@@ -143,7 +148,7 @@ def planning(results: dict[str, Any]) -> str:
         [row["class"], str(row["problems"]), *(f"{row[key]:.3f}" for key in ("median", "p99", "max"))]
         for row in results["runs"]
     ]
-    return f"{caption}\n\n" + table(["class", "problems", "median", "99 %", "most"], rows)
+    return captioned(caption, ["class", "problems", "median", "99 %", "most"], rows)
 
 
 def interval(results: dict[str, Any]) -> str:
@@ -162,7 +167,7 @@ def interval(results: dict[str, Any]) -> str:
         ]
         for row in results["runs"]
     ]
-    return f"{caption}\n\n" + table(["S", "seed", "held-out loss on its steps", "FID", "accuracy"], rows)
+    return captioned(caption, ["S", "seed", "held-out loss on its steps", "FID", "accuracy"], rows)
 
 
 # --- Quality ---------------------------------------------------------------------------------------------------------
@@ -170,11 +175,16 @@ def interval(results: dict[str, Any]) -> str:
 
 def cost(calls: dict[str, float]) -> float:
     """Of the model calls of a picture, in seconds of the machine that `speed` ran on."""
+    return sum(count * seconds_alone()[name] for name, count in calls.items())
+
+
+@cache
+def seconds_alone() -> dict[str, float]:
+    """Of a run with one model, by its name."""
     speeds = read("speed")
     assert speeds is not None
     seconds = {row["run"]: row["seconds"] for row in speeds["runs"]}
-    seconds["Shortcut"] = seconds["B"]  # one size
-    return sum(count * seconds[name] for name, count in calls.items())
+    return {**seconds, "Shortcut": seconds["B"]}  # one size
 
 
 def quality(caption: str, reference: Callable[[Row], dict[str, float]]) -> Callable[[dict[str, Any]], str]:
@@ -185,19 +195,20 @@ def quality(caption: str, reference: Callable[[Row], dict[str, float]]) -> Calla
             [
                 row["models"],
                 row["pattern"],
-                *([row["sampler"], row["cfg"]]),
+                row["sampler"],
+                row["cfg"],
                 words_of(row),
                 f"{row['fid']:.3f}",
                 f"{row['fid_vae']:.3f}",
                 f"{row['accuracy']:.3f}",
                 f"{row['precision']:.2f}",
                 f"{row['recall']:.2f}",
-                f"{cost(reference(row)) / cost(row['calls']):.2f}x",
+                f"{speedup(row, reference):.2f}x",
             ]
             for row in results["rows"]
         ]
         header = ["models", "steps", "sampler", "cfg", "", "FID", "FID to reconstructions", "accuracy"]
-        return f"{caption}\n\n" + table([*header, "precision", "recall", "speed-up"], rows)
+        return captioned(caption, [*header, "precision", "recall", "speed-up"], rows)
 
     return show
 
@@ -211,12 +222,16 @@ def words_of(row: Row) -> str:
 
 def large_alone(row: Row) -> dict[str, float]:
     """The finishing model alone over all of the row's steps."""
-    guided = 2 if row["cfg"].startswith("2") else 1
+    guided = 1 if row["cfg"] == "1" else 2
     return {row["models"].split(ARROW)[-1]: guided * row["steps"]}
 
 
 def twenty_steps(row: Row) -> dict[str, float]:
     return {"XL": 20}
+
+
+def speedup(row: Row, reference: Callable[[Row], dict[str, float]] = twenty_steps) -> float:
+    return cost(reference(row)) / cost(row["calls"])
 
 
 SAMPLES = "5 000 pictures of 20 steps, cfg 1, one seed unless said."
@@ -267,10 +282,6 @@ def front(rows: list[Row]) -> list[Row]:
         if not best or row["fid"] < best[-1]["fid"]:
             best.append(row)
     return best[::-1]
-
-
-def speedup(row: Row) -> float:
-    return cost(twenty_steps(row)) / cost(row["calls"])
 
 
 def draw_tradeoff(results: dict[str, Any]) -> None:

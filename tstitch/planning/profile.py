@@ -29,9 +29,7 @@ class ModelTiming:
     """One model's times in seconds."""
 
     step: float  # one step of a sampler that calls the model once a step, with guidance: the median
-    mean: (
-        float  # the same on average without far outliers: what many steps add up by, above the median on busy machines
-    )
+    mean: float  # the same on average, without far outliers: what many steps add up by
     spread: float  # interquartile range of the steps
     setup: float  # what a run spends on this model besides its steps: conditioning, patches, clean-up
     load: float  # from the offload device to the first step, patches included
