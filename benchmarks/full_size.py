@@ -100,7 +100,8 @@ def rows_of(family: Family, seconds: Seconds) -> list[dict[str, Any]]:
         if pair is not None:
             small, large = (seconds[name] for name in pair)
             row["speedup"] = median_ratio(large, values)
-            row["over_ideal"] = median_ratio(values, ideal(FRACTION, small, large))
+            first = round(FRACTION * STEPS)
+            row["over_ideal"] = median_ratio(values, ideal([small] * first + [large] * (STEPS - first)))
         rows.append(row)
     return rows
 

@@ -25,11 +25,13 @@ def measure() -> dict[str, dict[str, int]]:
     import comfyui_version
 
     host = Path(comfyui_version.__file__).parent
-    gives_back = {"MALLOC_MMAP_THRESHOLD_": str(2**20), "LD_PRELOAD": ""}  # glibc returns freed blocks at once
+    paths = [str(host), str(ROOT), str(PROGRAM.parents[1]), os.environ.get("PYTHONPATH", "")]
+    env = {"COMFYUI_PATH": str(host), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    env |= {"MALLOC_MMAP_THRESHOLD_": str(2**20), "LD_PRELOAD": ""}  # glibc gives freed blocks back at once
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, str(PROGRAM), folder],
-            env={**os.environ, **gives_back, "COMFYUI_PATH": str(host)},
+            env={**os.environ, **env},
             stdout=subprocess.PIPE,
             text=True,
             check=True,

@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.drawing import Setting, first_steps
 from benchmarks.host import host_nodes
-from benchmarks.timing import Runs, Seconds, machine, measure, median_ratio
+from benchmarks.timing import Runs, Seconds, ideal, machine, measure, median_ratio
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 STEPS, CFG, SEED = 20, 2.0, 7
@@ -63,15 +63,10 @@ def summary(seconds: Seconds) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"run": title, "seconds": round(median(values), 4)}
         row["speedup"] = median_ratio(seconds["XL"], values)
         if title in settings:
-            row["over_ideal"] = median_ratio(values, ideal(settings[title], seconds))
+            steps = [seconds[settings[title].models[owner]] for owner in settings[title].owners]
+            row["over_ideal"] = median_ratio(values, ideal(steps))
         rows.append(row)
     return rows
-
-
-def ideal(setting: Setting, seconds: Seconds) -> list[float]:
-    """Seconds of each round if switching were free: every step what it costs with its model alone."""
-    names = [setting.models[owner] for owner in setting.owners]
-    return [sum(values) / len(names) for values in zip(*(seconds[name] for name in names), strict=True)]
 
 
 def main() -> None:

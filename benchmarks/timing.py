@@ -33,9 +33,9 @@ def median_ratio(numerators: list[float], denominators: list[float]) -> float:
     return round(median(a / b for a, b in zip(numerators, denominators, strict=True)), 4)
 
 
-def ideal(fraction: float, small: list[float], large: list[float]) -> list[float]:
-    """Seconds of each round if the switch were free: fraction r on the small model, 1 - r on the large one."""
-    return [fraction * s + (1 - fraction) * b for s, b in zip(small, large, strict=True)]
+def ideal(runs: list[list[float]]) -> list[float]:
+    """Seconds of each round if switching were free; `runs` has, for every step, the seconds of its model alone."""
+    return [sum(values) / len(runs) for values in zip(*runs, strict=True)]
 
 
 def machine() -> dict[str, Any]:

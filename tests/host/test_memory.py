@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
-import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import comfy.model_management as mm
@@ -17,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.memory import measure
 from tstitch_testing import peak_memory
 from tstitch_testing.device import Device
 from tstitch_testing.models import GaussianDenoiser
@@ -239,20 +237,9 @@ def test_a_run_leaves_no_cycles(device: BallastDevice, memory: str) -> None:
 
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="no peak of the kernel's to measure by")
-def test_the_peak_of_swap_is_that_of_the_larger_model(tmp_path: Path) -> None:
+def test_the_peak_of_swap_is_that_of_the_larger_model() -> None:
     """Resident memory of a process in which loading takes memory and unloading gives it back; `pytest -s` prints it."""
-    root, program = Path(__file__).parents[2], Path(peak_memory.__file__)
-    paths = [os.environ["COMFYUI_PATH"], str(root), str(program.parents[1]), os.environ.get("PYTHONPATH", "")]
-    large_blocks = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}  # glibc gives them back as soon as they are freed
-    done = subprocess.run(
-        [sys.executable, str(program), str(tmp_path)],
-        env={**os.environ, **large_blocks, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout.splitlines()[-1])
+    figures = measure()
     above = {run: figure["peak"] - figure["before"] for run, figure in figures.items()}
     alone = above["large alone"]
     for run, taken in above.items():
