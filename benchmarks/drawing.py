@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -81,6 +82,14 @@ def marks(models: tuple[str, ...]) -> str:
     return " ".join(checksum(weights_path(name))[:8] for name in ("vae", *dict.fromkeys(models)))
 
 
+def joined(nodes: dict[str, Any], models: Sequence[Any], pattern: str, memory: str) -> Any:
+    """One MODEL of those in run order, by Multi-Model Schedule."""
+    *others, last = models
+    numbered = {f"model_{number}": model for number, model in enumerate(others, 1)}
+    node = nodes["TStitchModelSchedule"]
+    return node.execute(last, splits="", unit="steps", pattern=pattern, memory=memory, **numbered).result[0]
+
+
 class Studio:
     """The starter models, loaded once."""
 
@@ -131,12 +140,7 @@ class Studio:
         widgets["scheduler"] = setting.scheduler
         if setting.chained:
             return self._chain(setting, models, latent, seed, {**conds, **widgets})
-        model = models[0]
-        if len(models) > 1:
-            others = {f"model_{number}": other for number, other in enumerate(models[:-1], 1)}
-            join = self.nodes["TStitchModelSchedule"]
-            model = join.execute(models[-1], splits="", unit="steps", pattern=setting.pattern, memory="keep", **others)
-            model = model.result[0]
+        model = models[0] if len(models) == 1 else joined(self.nodes, models, setting.pattern, "keep")
         return self.nodes["KSampler"]().sample(model, seed, latent_image=latent, **conds, **widgets)[0]
 
     def _guide(

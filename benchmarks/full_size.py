@@ -19,13 +19,14 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks.host import host_nodes
-from benchmarks.timing import Runs, Seconds, ideal, machine, measure, median_ratio
+from benchmarks.timing import Networks, Runs, Seconds, machine, measure, median_ratio, show, switching
 from tstitch.families.dit import DiT, DiTConfig, sincos_position_embedding
 
 RESULTS = Path(__file__).parent / "results" / "full_size.json"
 SIZES = {"DiT-S/2": (12, 384, 6), "DiT-B/2": (12, 768, 12), "DiT-XL/2": (28, 1152, 16)}
 STEPS, FRACTION, SEED = 5, 0.4, 7
 LABEL = "207"
+MERGED = 0.5  # part of the tokens of the largest layers, as the host merges them
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,15 @@ def stable_diffusions(nodes: dict[str, Any], folder: Path) -> Family:
     prompts = [[[torch.randn(1, 77, 768, generator=generator), {}]] for _ in range(2)]
     inputs = {"positive": prompts[0], "negative": prompts[1], "cfg": 7.5}
     inputs["latent_image"] = {"samples": torch.zeros(1, 4, 64, 64)}
-    pair = ("BK-SDM-Tiny", "SD 1.5")
-    return Family(dict(zip(pair, (small.result[0], large), strict=True)), (pair,), inputs, rounds=3)
+    merged = nodes["TomePatchModel"].execute(large, MERGED).result[0]
+    models = {"BK-SDM-Tiny": small.result[0], "SD 1.5": large, "SD 1.5, tokens merged": merged}
+    return Family(models, tuple(("BK-SDM-Tiny", name) for name in list(models)[1:]), inputs, rounds=3)
 
 
-def build_runs(nodes: dict[str, Any], family: Family) -> Runs:
+def build_runs(nodes: dict[str, Any], family: Family, networks: Networks) -> Runs:
     """Every model alone in the stock node, and every pair in ours."""
+    for name, model in family.models.items():
+        networks.watch(name, model.model.diffusion_model)
     sampler = {"steps": STEPS, "seed": SEED, "sampler_name": "ddim", "scheduler": "normal", "denoise": 1.0}
     inputs = {**family.inputs, **sampler}
     runs: Runs = {
@@ -92,35 +96,37 @@ def build_runs(nodes: dict[str, Any], family: Family) -> Runs:
     return runs
 
 
-def rows_of(family: Family, seconds: Seconds) -> list[dict[str, Any]]:
+def rows_of(family: Family, seconds: Seconds, networks: Networks) -> list[dict[str, Any]]:
     rows = []
     for title, values in seconds.items():
         pair = next((pair for pair in family.pairs if title.split(" \N{RIGHTWARDS ARROW} ") == list(pair)), None)
         row: dict[str, Any] = {"run": title, "seconds_a_step": round(median(values) / STEPS, 4)}
+        row["calls"] = networks.calls[title]
         if pair is not None:
-            small, large = (seconds[name] for name in pair)
-            row["speedup"] = median_ratio(large, values)
+            small, large = pair
+            row["speedup"] = median_ratio(seconds[large], values)
             first = round(FRACTION * STEPS)
-            row["over_ideal"] = median_ratio(values, ideal([small] * first + [large] * (STEPS - first)))
-        rows.append(row)
+            row |= switching(title, [small] * first + [large] * (STEPS - first), seconds, networks)
+        rows.append({**row, "rounds": family.rounds})
     return rows
 
 
 def main() -> None:
     import folder_paths
 
-    nodes, rows = host_nodes(), []
+    nodes, rows = host_nodes("nodes_tomesd"), []
     for make in (dits, stable_diffusions):
         with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
             folder_paths.add_model_folder_path("diffusion_models", folder)
             family = make(nodes, Path(folder))
-            seconds = measure(build_runs(nodes, family), family.rounds, title=make.__name__)
-            rows += [{**row, "rounds": family.rounds} for row in rows_of(family, seconds)]
+            networks = Networks()
+            runs = build_runs(nodes, family, networks)
+            seconds = measure(runs, family.rounds, title=make.__name__, networks=networks)
+            rows += rows_of(family, seconds, networks)
     setting = {"steps": STEPS, "fraction": FRACTION, "sampler": "ddim", "batch": 1}
     results = {"machine": machine(), "setting": setting, "runs": rows}
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    for row in rows:
-        print(f"{row['run']:28} {row['seconds_a_step']:8.3f} s a step  {row.get('over_ideal', '')}")
+    show(rows)
 
 
 if __name__ == "__main__":

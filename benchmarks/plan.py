@@ -1,7 +1,7 @@
 """Predicted against measured seconds of planned schedules on the starter models, and what planning recommends there.
 
-Every run is predicted from the profiles made right before and right after it, so that whatever else the machine does
-hits both sides; ratios are medians over rounds. Writes `results/plan.json`.
+Every few runs are predicted from the profiles made right before and right after them, so that whatever else the
+machine does hits both sides; ratios are medians over rounds. Writes `results/plan.json`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from benchmarks.drawing import Setting
+from benchmarks.drawing import Setting, joined
 from benchmarks.host import host_nodes
 from benchmarks.timing import machine
 from tstitch.schedule import Schedule, parse_pattern
@@ -32,11 +32,11 @@ JUDGED: dict[str, Any] = {
     "scheduler": "simple",
 }  # as the quality of other schedules is
 SEEDS = (0, 1, 2)
-SCHEDULES, ROUNDS, WARM_UP = 20, 5, 1
+SCHEDULES, ROUNDS, WARM_UP = 20, 40, 1
 BATCH, REPEATS = 20, 10
+TOGETHER = 4  # runs between two profiles
 FIXED = 0.4  # the rule of thumb that plans are compared with
 LABELS = ", ".join(str(picture % 10) for picture in range(BATCH))
-TOLERANCE = 0.02  # the default of the node Calibrate
 
 
 class Starters:
@@ -47,6 +47,8 @@ class Starters:
         load = nodes["TStitchLoadStarter"].execute
         self.large, _, positive, negative, latent = load("XL", LABELS).result
         self.small, self.middle = (load(name, LABELS).result[0] for name in ("S", "B"))
+        calibrate = nodes["TStitchCalibrate"].GET_SCHEMA().inputs
+        self.tolerance = next(widget.default for widget in calibrate if widget.id == "tolerance")
         self.prompts = {"positive": positive, "negative": negative, "latent_image": latent}
 
     def profile(self, *models: Any, cfg: float) -> Any:
@@ -54,7 +56,8 @@ class Starters:
         return self.nodes["TStitchProfile"].execute(**inputs).result[0]
 
     def calibration(self, *models: Any) -> Any:
-        inputs = {**self.inputs(*models), **JUDGED, "seed": SEED, "seeds": 3, "steps": STEPS, "tolerance": TOLERANCE}
+        inputs = {**self.inputs(*models), **JUDGED, "seed": SEED, "seeds": 3, "steps": STEPS}
+        inputs["tolerance"] = self.tolerance
         return self.nodes["TStitchCalibrate"].execute(**inputs).result[0]
 
     def inputs(self, *models: Any) -> dict[str, Any]:
@@ -67,11 +70,9 @@ class Starters:
 
     def seconds(self, pattern: str) -> float:
         """Of one sampling of `pattern` in a stock KSampler."""
-        joined = self.nodes["TStitchModelSchedule"].execute(
-            self.large, self.small, "", "steps", pattern, "auto", model_2=self.middle
-        )
+        model = joined(self.nodes, [self.small, self.middle, self.large], pattern, "auto")
         started = time.perf_counter()
-        self.nodes["KSampler"]().sample(joined.result[0], seed=SEED, steps=STEPS, **TIMED, **self.prompts)
+        self.nodes["KSampler"]().sample(model, seed=SEED, steps=STEPS, **TIMED, **self.prompts)
         return time.perf_counter() - started
 
 
@@ -104,10 +105,12 @@ def compare(starters: Starters, patterns: list[str], rounds: int) -> list[dict[s
     before = starters.profile(starters.small, starters.middle, cfg=TIMED["cfg"])
     for number in tqdm(range(WARM_UP + rounds), desc="plan", unit="round"):
         first = number % len(patterns)
-        for pattern in patterns[first:] + patterns[:first]:
-            seconds = starters.seconds(pattern)
+        turns = patterns[first:] + patterns[:first]
+        for start in range(0, len(turns), TOGETHER):
+            seconds = {pattern: starters.seconds(pattern) for pattern in turns[start : start + TOGETHER]}
             after = starters.profile(starters.small, starters.middle, cfg=TIMED["cfg"])
-            pairs[pattern].append((mean([predicted(before, pattern), predicted(after, pattern)]), seconds))
+            for pattern, real in seconds.items():
+                pairs[pattern].append((mean([predicted(before, pattern), predicted(after, pattern)]), real))
             before = after
     rows = []
     for pattern, values in pairs.items():
@@ -128,7 +131,7 @@ def recommend(starters: Starters) -> dict[str, Any]:
     small, middle, cfg = starters.small, starters.middle, JUDGED["cfg"]
     pair = {"profile": starters.profile(small, cfg=cfg), "calibration": starters.calibration(small)}
     both = {"profile": starters.profile(small, middle, cfg=cfg), "calibration": starters.calibration(small, middle)}
-    lossless = starters.plan(goal="no visible loss", budget=TOLERANCE, order="small first", **pair)
+    lossless = starters.plan(goal="no visible loss", budget=starters.tolerance, order="small first", **pair)
     first = round(FIXED * STEPS)
     fixed = f"1x{first} 2x{STEPS - first}"
     rows: list[tuple[str, tuple[str, ...], dict[str, Any], str]] = [("recommended", ("S", "XL"), pair, lossless[0])]
@@ -140,7 +143,7 @@ def recommend(starters: Starters) -> dict[str, Any]:
         plan = starters.plan(goal="seconds", budget=seconds, order="free", **known)
         rows.append((f"plan of {len(models)} in its time", models, known, plan[0]))
     return {
-        "tolerance": TOLERANCE,
+        "tolerance": starters.tolerance,
         "fraction": lossless[1],
         "plans": [
             {

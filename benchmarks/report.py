@@ -29,6 +29,10 @@ precision, recall and class accuracy of the starter models against Fashion-MNIST
 trained on it, so the figures compare with each other and with nothing else. *FID to reconstructions* leaves out the
 blur of the VAE. Speed-ups beside quality are those of the model calls. What the Shortcut model does in few steps is in
 the [model card](../models/README.md)."""
+OVERHEAD = (
+    "*Overhead* is what a run spends outside of the networks beyond what its steps spend there with each model alone,"
+    " as a part of the ideal time: it is free of the networks' own noise."
+)
 CHAINED = """How far the latents of two chained samplers are from those of one loop, as a part of their norm. Exactly
 the same: {exact}. Samplers that remember earlier steps, or draw new noise, differ:"""
 
@@ -55,31 +59,47 @@ def speed(results: dict[str, Any]) -> str:
     caption = (
         f"{setting['batch']} pictures, {setting['steps']} steps of {setting['sampler']}, cfg {setting['cfg']:g};"
         f" medians of {setting['rounds']} rounds in which all rows take turns. *Over ideal* is the time over what the"
-        " same steps cost with each model alone: at 1, switching is free."
+        f" same steps cost with each model alone: at 1, switching is free. {OVERHEAD}"
     )
     return f"{caption}\n\n{speed_table(results)}"
 
 
 def speed_table(results: dict[str, Any]) -> str:
-    rows = [[row["run"], f"{row['seconds']:.3f}", f"{row['speedup']:.2f}x", ideal(row)] for row in results["runs"]]
-    return table(["models and their steps", "seconds", "speed-up", "over ideal"], rows)
+    rows = [
+        [row["run"], f"{row['seconds']:.3f}", f"{row['speedup']:.2f}x", calls_of(row), *switching(row)]
+        for row in results["runs"]
+    ]
+    return table(["models and their steps", "seconds", "speed-up", "model calls", *SWITCHING], rows)
 
 
-def ideal(row: Row) -> str:
-    return f"{row['over_ideal']:.3f}" if "over_ideal" in row else ""
+SWITCHING = ["over ideal", "overhead"]
+
+
+def switching(row: Row) -> list[str]:
+    return [f"{row['over_ideal']:.3f}", f"{100 * row['overhead']:.2f} %"] if "over_ideal" in row else ["", ""]
+
+
+def calls_of(row: Row) -> str:
+    return ", ".join(f"{name} {count}" for name, count in row["calls"].items())
 
 
 def full_size(results: dict[str, Any]) -> str:
     setting = results["setting"]
     caption = (
         f"Published sizes with random weights, one picture with guidance, {setting['steps']} steps of"
-        f" {setting['sampler']}, a fraction of {setting['fraction']:g} on the smaller model."
+        f" {setting['sampler']}, a fraction of {setting['fraction']:g} on the smaller model. {OVERHEAD}"
     )
     rows = [
-        [row["run"], f"{row['seconds_a_step']:.3f}", f"{row['speedup']:.2f}x" if "speedup" in row else "", ideal(row)]
+        [
+            row["run"],
+            f"{row['seconds_a_step']:.3f}",
+            f"{row['speedup']:.2f}x" if "speedup" in row else "",
+            calls_of(row),
+            *switching(row),
+        ]
         for row in results["runs"]
     ]
-    return captioned(caption, ["run", "seconds a step", "speed-up", "over ideal"], rows)
+    return captioned(caption, ["run", "seconds a step", "speed-up", "model calls", *SWITCHING], rows)
 
 
 def alternatives(results: dict[str, Any]) -> str:
@@ -106,9 +126,10 @@ def memory(results: dict[str, Any]) -> str:
     rows = [[row["run"], f"{row['bytes'] / 2**20:.0f} MiB", f"{row['over_large']:.2f}x"] for row in results["runs"]]
     caption = (
         "Peak resident memory of a child process over a run in which two models take turns, the small one half as"
-        " large; loading a model takes memory of its own there, as on a GPU."
+        " large; loading a model takes memory of its own there, as on a GPU. *Samplers* are KSampler (Advanced) nodes,"
+        " one an interval: the host's own way keeps what fits."
     )
-    return captioned(caption, ["policy", "peak", "over the large model alone"], rows)
+    return captioned(caption, ["", "peak", "over the large model alone"], rows)
 
 
 def plan(results: dict[str, Any]) -> str:
@@ -208,9 +229,14 @@ def quality(caption: str, reference: Callable[[Row], dict[str, float]]) -> Calla
             for row in results["rows"]
         ]
         header = ["models", "steps", "sampler", "cfg", "", "FID", "FID to reconstructions", "accuracy"]
-        return captioned(caption, [*header, "precision", "recall", "speed-up"], rows)
+        full_caption = f"{caption} {pictures(results)} a row."
+        return captioned(full_caption, [*header, "precision", "recall", "speed-up"], rows)
 
     return show
+
+
+def pictures(results: dict[str, Any]) -> str:
+    return f"{results['samples']:,} pictures".replace(",", " ")
 
 
 def words_of(row: Row) -> str:
@@ -234,7 +260,58 @@ def speedup(row: Row, reference: Callable[[Row], dict[str, float]] = twenty_step
     return cost(reference(row)) / cost(row["calls"])
 
 
-SAMPLES = "5 000 pictures of 20 steps, cfg 1, one seed unless said."
+def fraction_of(row: Row) -> float:
+    """Of the steps, on the first of two models."""
+    return row["calls"][row["models"].split(ARROW)[0]] / sum(row["calls"].values())
+
+
+def pair_rows(rows: list[Row], pair: str) -> list[Row]:
+    """From the second model alone to the first alone, by rising fraction."""
+    small, large = pair.split(ARROW)
+    first, last = (next((row for row in rows if row["models"] == name), None) for name in (large, small))
+    stitched = sorted((row for row in rows if row["models"] == pair), key=fraction_of)
+    return [row for row in (first, *stitched, last) if row is not None]
+
+
+def seed_spread() -> float:
+    """Largest less smallest FID of XL alone over the seeds of `spread`."""
+    spread = read("spread")
+    assert spread is not None
+    found = [row["fid"] for row in spread["rows"] if row["models"] == "XL"]
+    return round(max(found) - min(found), 3)
+
+
+def lossless(rows: list[Row], pair: str) -> Row:
+    """That of the largest fraction up to which no row loses more FID to the large model alone than seeds differ by."""
+    first, *others = pair_rows(rows, pair)
+    best = first
+    for row in others:
+        if round(row["fid"] - first["fid"], 3) > seed_spread():
+            break
+        best = row
+    return best
+
+
+def lossless_statement(rows: list[Row]) -> str:
+    found = []
+    for pair in dict.fromkeys(row["models"] for row in rows if ARROW in row["models"]):
+        small, large = pair.split(ARROW)
+        row = lossless(rows, pair)
+        fraction = row["calls"].get(small, 0) / row["steps"]
+        found.append(f"{pair} {fraction:g} ({cost({large: row['steps']}) / cost(row['calls']):.2f}x)")
+    return (
+        f"Three seeds of XL alone differ by {seed_spread():.3f} in FID. The largest fraction that loses no more, and"
+        f" the speed-up over the pair's large model alone: {', '.join(found)}."
+    )
+
+
+TWENTY = "20 steps, cfg 1, one seed unless said."
+
+
+def tradeoff(results: dict[str, Any]) -> str:
+    show = quality(f"The paper's main figure. {TWENTY}", large_alone)
+    return f"{show(results)}\n\n{lossless_statement(results['rows'])}"
+
 
 SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "speed": ("Seconds of a run", speed),
@@ -244,11 +321,11 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "plan": ("Predicted and measured", plan),
     "planning": ("Planning itself", planning),
     "interval": ("Training for the own interval", interval),
-    "tradeoff": ("Trade-off", quality(f"The paper's main figure. {SAMPLES}", large_alone)),
-    "simplex": ("Three models", quality(f"S, then B, then XL, in tenths of the steps. {SAMPLES}", twenty_steps)),
-    "ddim_50": ("DDIM, 50 steps", quality("The paper's solver. 5 000 pictures.", large_alone)),
-    "ddim_100": ("DDIM, 100 steps", quality("The paper's solver. 5 000 pictures.", large_alone)),
-    "order": ("Order", quality(f"Half of the steps each. {SAMPLES}", twenty_steps)),
+    "tradeoff": ("Trade-off", tradeoff),
+    "simplex": ("Three models", quality(f"S, then B, then XL, in tenths of the steps. {TWENTY}", twenty_steps)),
+    "ddim_50": ("DDIM, 50 steps", quality("The paper's solver.", large_alone)),
+    "ddim_100": ("DDIM, 100 steps", quality("The paper's solver.", large_alone)),
+    "order": ("Order", quality(f"Half of the steps each. {TWENTY}", twenty_steps)),
     "fewer_steps": ("Fewer steps instead", quality("XL alone with fewer steps, against 20.", twenty_steps)),
     "solvers": ("Solvers", quality("Against XL alone with the same steps.", large_alone)),
     "seam": ("The seam", quality("One loop against two chained samplers.", large_alone)),
@@ -290,8 +367,7 @@ def draw_tradeoff(results: dict[str, Any]) -> None:
     rows = {row["key"]: row for row in sorted(results["rows"], key=speedup)}
     pairs = dict.fromkeys(row["models"] for row in results["rows"] if ARROW in row["models"])
     for index, pair in enumerate(pairs):
-        draw_curve(axes, [row for row in rows.values() if row["models"] in (pair, *pair.split(ARROW))], "o-",
-                   color=color_of(index), label=pair)  # fmt: skip
+        draw_curve(axes, pair_rows(results["rows"], pair), "o-", color=color_of(index), label=pair)
     draw_curve(axes, front(list(rows.values())), "--", color=INK, label="Pareto front")
     axes.set_xscale("log")
     axes.set_xticks([tick for tick in TICKS if tick <= 1.1 * max(map(speedup, rows.values()))])

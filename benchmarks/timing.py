@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable
 from statistics import median
 from typing import Any
@@ -15,7 +16,42 @@ Runs = dict[str, Callable[[], object]]
 Seconds = dict[str, list[float]]
 
 
-def measure(runs: Runs, rounds: int, warm_up: int = 1, title: str = "rounds") -> Seconds:
+class Networks:
+    """Watches networks on the CPU: how long each run is outside of them, and how often it calls each.
+
+    That time has none of the noise of the networks' own, so it shows an overhead far below what whole runs can.
+    """
+
+    def __init__(self) -> None:
+        self.outside: Seconds = {}  # by run, round by round
+        self.calls: dict[str, dict[str, int]] = {}  # by run, in its last round
+        self._known: set[torch.nn.Module] = set()
+        self._inside, self._since, self._counts = 0.0, 0.0, Counter[str]()
+
+    def watch(self, name: str, network: torch.nn.Module) -> None:
+        if network in self._known:  # a patched clone has the network of its original
+            return
+        self._known.add(network)
+        network.register_forward_pre_hook(lambda *_: self._enter(name))
+        network.register_forward_hook(lambda *_: self._leave())
+
+    def note(self, run: str, seconds: float) -> None:
+        """`run` has ended after so many seconds."""
+        self.outside.setdefault(run, []).append(seconds - self._inside)
+        self.calls[run] = dict(self._counts)
+        self._inside, self._counts = 0.0, Counter()
+
+    def _enter(self, name: str) -> None:
+        self._counts[name] += 1
+        self._since = time.perf_counter()
+
+    def _leave(self) -> None:
+        self._inside += time.perf_counter() - self._since
+
+
+def measure(
+    runs: Runs, rounds: int, warm_up: int = 1, title: str = "rounds", networks: Networks | None = None
+) -> Seconds:
     """Seconds of each run, round by round; every round starts with another run."""
     seconds: Seconds = {name: [] for name in runs}
     names = list(runs)
@@ -25,6 +61,8 @@ def measure(runs: Runs, rounds: int, warm_up: int = 1, title: str = "rounds") ->
             started = time.perf_counter()
             runs[name]()
             seconds[name].append(time.perf_counter() - started)
+            if networks is not None:
+                networks.note(name, seconds[name][-1])
     return {name: values[warm_up:] for name, values in seconds.items()}
 
 
@@ -36,6 +74,23 @@ def median_ratio(numerators: list[float], denominators: list[float]) -> float:
 def ideal(runs: list[list[float]]) -> list[float]:
     """Seconds of each round if switching were free; `runs` has, for every step, the seconds of its model alone."""
     return [sum(values) / len(runs) for values in zip(*runs, strict=True)]
+
+
+def switching(run: str, steps: list[str], seconds: Seconds, networks: Networks) -> dict[str, float]:
+    """What `run` costs beside the runs of one model each, `steps` naming that of every step.
+
+    `over_ideal`: its seconds over those of the same steps alone. `overhead`: the part of the ideal time that it spends
+    outside of the networks beyond what the same steps spend there alone.
+    """
+    free = ideal([seconds[name] for name in steps])
+    outside = sum(median(networks.outside[name]) for name in steps) / len(steps)
+    overhead = (median(networks.outside[run]) - outside) / median(free)
+    return {"over_ideal": median_ratio(seconds[run], free), "overhead": round(overhead, 6)}
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        print(f"{row['run']:32}", *(f"{key} {value}" for key, value in row.items() if key != "run"), sep="  ")
 
 
 def machine() -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.report import REPORT, front, report
+import pytest
+
+from benchmarks import report as report_module
+from benchmarks.report import REPORT, front, lossless_statement, report
 
 
 def test_the_report_is_that_of_the_results() -> None:
@@ -14,3 +17,30 @@ def test_the_front_is_what_nothing_beats_in_both() -> None:
         {"fid": fid, "calls": {"XL": calls}} for fid, calls in ((0.4, 20), (0.5, 12), (0.6, 14), (0.5, 10), (0.9, 4))
     ]
     assert [(row["fid"], row["calls"]["XL"]) for row in front(rows)] == [(0.4, 20), (0.5, 10), (0.9, 4)]
+
+
+def rows_of(fids: dict[int, float]) -> list[dict[str, object]]:
+    """S to XL in ten steps, by how many S takes, in any order."""
+    rows = []
+    for first, fid in fids.items():
+        calls = {name: count for name, count in (("S", first), ("XL", 10 - first)) if count}
+        rows.append({"models": "\N{RIGHTWARDS ARROW}".join(calls), "calls": calls, "steps": 10, "fid": fid})
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("fids", "expected"),
+    [
+        ({0: 0.3, 2: 0.32, 4: 0.33, 10: 0.4}, "0.2 (1.11x)"),
+        ({0: 0.3, 2: 0.31, 4: 0.321, 10: 0.3}, "0.2 (1.11x)"),  # what comes after a loss does not count
+        ({4: 0.25, 2: 0.31, 10: 0.32, 0: 0.3}, "1 (2.00x)"),
+        ({0: 0.3, 2: 0.35, 10: 0.36}, "0 (1.00x)"),
+    ],
+)
+def test_the_lossless_fraction_is_the_last_before_a_loss(
+    monkeypatch: pytest.MonkeyPatch, fids: dict[int, float], expected: str
+) -> None:
+    monkeypatch.setattr(report_module, "seed_spread", lambda: 0.02)
+    monkeypatch.setattr(report_module, "seconds_alone", lambda: {"S": 1.0, "XL": 2.0})
+    statement = lossless_statement(rows_of(fids))
+    assert statement.endswith(f"S\N{RIGHTWARDS ARROW}XL {expected}.")
