@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.model_card import few_steps_table, table
-from benchmarks.report import ARROW, lossless_statement, pictures, read, speed_table, speedup
+from benchmarks.report import lossless_statement, pictures, speed_table
+from benchmarks.rows import ARROW, read, speedup
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

@@ -1,26 +1,16 @@
-"""The tables and figures of `benchmarks/README.md`, made from what the benchmarks wrote.
-
-A speed-up beside a quality figure is that of its model calls: how often a picture went through each model, times what
-`speed` measured a step of that model to cost, against the row's reference. It does not depend on how busy the machine
-was while thousands of pictures were drawn.
-"""
+"""The tables and figures of `benchmarks/README.md`, made from what the benchmarks wrote."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from benchmarks import figures
 from benchmarks.model_card import table
-from tstitch.plots import INK, add_legend, color_of, new_axes
+from benchmarks.rows import ARROW, Row, cost, large_alone, lossless, read, seed_spread, speedup, twenty_steps
 
-FOLDER = Path(__file__).parent
-REPORT = FOLDER / "README.md"
-RESULTS = FOLDER / "results"
-ARROW = "\N{RIGHTWARDS ARROW}"
-Row = dict[str, Any]
+REPORT = Path(__file__).parent / "README.md"
 
 INTRODUCTION = """# What was measured
 
@@ -35,11 +25,6 @@ OVERHEAD = (
 )
 CHAINED = """How far the latents of two chained samplers are from those of one loop, as a part of their norm. Exactly
 the same: {exact}. Samplers that remember earlier steps, or draw new noise, differ:"""
-
-
-def read(name: str) -> dict[str, Any] | None:
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def machine_line(results: dict[str, Any]) -> str:
@@ -194,20 +179,6 @@ def interval(results: dict[str, Any]) -> str:
 # --- Quality ---------------------------------------------------------------------------------------------------------
 
 
-def cost(calls: dict[str, float]) -> float:
-    """Of the model calls of a picture, in seconds of the machine that `speed` ran on."""
-    return sum(count * seconds_alone()[name] for name, count in calls.items())
-
-
-@cache
-def seconds_alone() -> dict[str, float]:
-    """Of a run with one model, by its name."""
-    speeds = read("speed")
-    assert speeds is not None
-    seconds = {row["run"]: row["seconds"] for row in speeds["runs"]}
-    return {**seconds, "Shortcut": seconds["B"]}  # one size
-
-
 def quality(caption: str, reference: Callable[[Row], dict[str, float]]) -> Callable[[dict[str, Any]], str]:
     """A table of quality rows; `reference` says whose model calls a row's speed-up is counted from."""
 
@@ -244,52 +215,6 @@ def words_of(row: Row) -> str:
     words += ["two samplers"] if row["chained"] else []
     words += [f"EasyCache {row['cache']:g}"] if row["cache"] else []
     return ", ".join(words)
-
-
-def large_alone(row: Row) -> dict[str, float]:
-    """The finishing model alone over all of the row's steps."""
-    guided = 1 if row["cfg"] == "1" else 2
-    return {row["models"].split(ARROW)[-1]: guided * row["steps"]}
-
-
-def twenty_steps(row: Row) -> dict[str, float]:
-    return {"XL": 20}
-
-
-def speedup(row: Row, reference: Callable[[Row], dict[str, float]] = twenty_steps) -> float:
-    return cost(reference(row)) / cost(row["calls"])
-
-
-def fraction_of(row: Row) -> float:
-    """Of the steps, on the first of two models."""
-    return row["calls"][row["models"].split(ARROW)[0]] / sum(row["calls"].values())
-
-
-def pair_rows(rows: list[Row], pair: str) -> list[Row]:
-    """From the second model alone to the first alone, by rising fraction."""
-    small, large = pair.split(ARROW)
-    first, last = (next((row for row in rows if row["models"] == name), None) for name in (large, small))
-    stitched = sorted((row for row in rows if row["models"] == pair), key=fraction_of)
-    return [row for row in (first, *stitched, last) if row is not None]
-
-
-def seed_spread() -> float:
-    """Largest less smallest FID of XL alone over the seeds of `spread`."""
-    spread = read("spread")
-    assert spread is not None
-    found = [row["fid"] for row in spread["rows"] if row["models"] == "XL"]
-    return round(max(found) - min(found), 3)
-
-
-def lossless(rows: list[Row], pair: str) -> Row:
-    """That of the largest fraction up to which no row loses more FID to the large model alone than seeds differ by."""
-    first, *others = pair_rows(rows, pair)
-    best = first
-    for row in others:
-        if round(row["fid"] - first["fid"], 3) > seed_spread():
-            break
-        best = row
-    return best
 
 
 def lossless_statement(rows: list[Row]) -> str:
@@ -342,50 +267,14 @@ def report() -> str:
         results = read(name)
         if results is not None:
             parts += [f"## {title} (`{name}`)", show(results)]
+            parts += [f"![{title}](results/{name}.png)"] if name in figures.FIGURES else []
             parts += [f"Measured on {machine_line(results)}."] if "machine" in results else []
     return "\n\n".join(parts) + "\n"
 
 
-# --- Figure ----------------------------------------------------------------------------------------------------------
-
-
-TICKS = (1, 1.2, 1.5, 2, 3, 4, 6, 8)
-
-
-def front(rows: list[Row]) -> list[Row]:
-    """Those that no other row beats in both speed-up and FID, the slowest first."""
-    best: list[Row] = []
-    for row in sorted(rows, key=lambda row: (-speedup(row), row["fid"])):
-        if not best or row["fid"] < best[-1]["fid"]:
-            best.append(row)
-    return best[::-1]
-
-
-def draw_tradeoff(results: dict[str, Any]) -> None:
-    """FID over speed-up for each pair, with the Pareto front of all of them."""
-    figure, axes = new_axes("Quality against speed, starter models", "speed-up over XL alone", "FID, lower is better")
-    rows = {row["key"]: row for row in sorted(results["rows"], key=speedup)}
-    pairs = dict.fromkeys(row["models"] for row in results["rows"] if ARROW in row["models"])
-    for index, pair in enumerate(pairs):
-        draw_curve(axes, pair_rows(results["rows"], pair), "o-", color=color_of(index), label=pair)
-    draw_curve(axes, front(list(rows.values())), "--", color=INK, label="Pareto front")
-    axes.set_xscale("log")
-    axes.set_xticks([tick for tick in TICKS if tick <= 1.1 * max(map(speedup, rows.values()))])
-    axes.set_xticks([], minor=True)
-    axes.xaxis.set_major_formatter("{x:g}x")
-    add_legend(axes)
-    figure.savefig(RESULTS / "tradeoff.png")
-
-
-def draw_curve(axes: Any, rows: list[Row], style: str, **options: Any) -> None:
-    axes.plot([speedup(row) for row in rows], [row["fid"] for row in rows], style, linewidth=2.5, **options)
-
-
 def main() -> None:
     REPORT.write_text(report(), encoding="utf-8")
-    results = read("tradeoff")
-    if results is not None:
-        draw_tradeoff(results)
+    figures.main()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import report as report_module
-from benchmarks.report import REPORT, front, lossless_statement, report
+from benchmarks import rows as rows_module
+from benchmarks.report import REPORT, lossless_statement, report
+from benchmarks.rows import front
 
 
 def test_the_report_is_that_of_the_results() -> None:
@@ -40,7 +42,8 @@ def rows_of(fids: dict[int, float]) -> list[dict[str, object]]:
 def test_the_lossless_fraction_is_the_last_before_a_loss(
     monkeypatch: pytest.MonkeyPatch, fids: dict[int, float], expected: str
 ) -> None:
-    monkeypatch.setattr(report_module, "seed_spread", lambda: 0.02)
-    monkeypatch.setattr(report_module, "seconds_alone", lambda: {"S": 1.0, "XL": 2.0})
+    for module in (report_module, rows_module):
+        monkeypatch.setattr(module, "seed_spread", lambda: 0.02)
+    monkeypatch.setattr(rows_module, "seconds_alone", lambda: {"S": 1.0, "XL": 2.0})
     statement = lossless_statement(rows_of(fids))
     assert statement.endswith(f"S\N{RIGHTWARDS ARROW}XL {expected}.")

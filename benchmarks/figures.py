@@ -1,0 +1,61 @@
+"""The figures of the report, as PNG files beside the results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.rows import ARROW, RESULTS, Row, front, pair_rows, read, speedup
+from tstitch.plots import INK, PAPER, SEQUENCE, SOFT, TEXT, add_legend, color_of, new_axes
+
+TICKS = (1, 1.2, 1.5, 2, 3, 4, 6, 8)
+TENTHS = [tenth / 10 for tenth in range(0, 11, 2)]
+
+
+def draw_tradeoff(results: dict[str, Any]) -> None:
+    """FID over speed-up for each pair, with the Pareto front of all of them."""
+    figure, axes = new_axes("Quality against speed, starter models", "speed-up over XL alone", "FID, lower is better")
+    rows = {row["key"]: row for row in sorted(results["rows"], key=speedup)}
+    pairs = dict.fromkeys(row["models"] for row in results["rows"] if ARROW in row["models"])
+    for index, pair in enumerate(pairs):
+        draw_curve(axes, pair_rows(results["rows"], pair), "o-", color=color_of(index), label=pair)
+    fewer = read("fewer_steps")
+    if fewer is not None:
+        alone = [row for row in fewer["rows"] if row["models"] == "XL"]
+        draw_curve(axes, sorted(alone, key=speedup), "s:", color=SOFT, label="XL with fewer steps")
+    draw_curve(axes, front(list(rows.values())), "--", color=INK, label="Pareto front")
+    axes.set_xscale("log")
+    axes.set_xticks([tick for tick in TICKS if tick <= 1.1 * max(map(speedup, rows.values()))])
+    axes.set_xticks([], minor=True)
+    axes.xaxis.set_major_formatter("{x:g}x")
+    add_legend(axes)
+    figure.savefig(RESULTS / "tradeoff.png")
+
+
+def draw_curve(axes: Any, rows: list[Row], style: str, **options: Any) -> None:
+    axes.plot([speedup(row) for row in rows], [row["fid"] for row in rows], style, linewidth=2.5, **options)
+
+
+def draw_simplex(results: dict[str, Any]) -> None:
+    """FID of three models over the fractions of the first two; the rest of the steps is XL's."""
+    figure, axes = new_axes("FID of S, then B, then XL", "fraction of the steps on S", "fraction on B", height=800)
+    points = [(*(row["calls"].get(name, 0) / row["steps"] for name in ("S", "B")), row) for row in results["rows"]]
+    small, middle, rows = zip(*points, strict=True)
+    values = [row["fid"] for row in rows]
+    axes.scatter(small, middle, c=values, cmap=f"{SEQUENCE}_r", s=1500, marker="s")
+    bright = (min(values) + max(values)) / 2
+    for x, y, row in points:
+        words = {"color": PAPER if row["fid"] < bright else INK, "fontsize": TEXT - 8}
+        axes.annotate(f"{row['fid']:.2f}\n{speedup(row):.1f}x", (x, y), ha="center", va="center", **words)
+    axes.set_xticks(TENTHS)
+    axes.set_yticks(TENTHS)
+    figure.savefig(RESULTS / "simplex.png")
+
+
+FIGURES = {"tradeoff": draw_tradeoff, "simplex": draw_simplex}
+
+
+def main() -> None:
+    for name, draw in FIGURES.items():
+        results = read(name)
+        if results is not None:
+            draw(results)

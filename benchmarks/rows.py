@@ -1,0 +1,92 @@
+"""What the results say: rows of quality with the speed-up of their model calls, and what follows from them.
+
+A speed-up is that of the model calls: how often a picture went through each model, times what `speed` measured a step
+of that model to cost, against a reference. It does not depend on how busy the machine was while thousands of pictures
+were drawn.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+ARROW = "\N{RIGHTWARDS ARROW}"
+Row = dict[str, Any]
+
+
+def read(name: str) -> dict[str, Any] | None:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def cost(calls: dict[str, float]) -> float:
+    """Of the model calls of a picture, in seconds of the machine that `speed` ran on."""
+    return sum(count * seconds_alone()[name] for name, count in calls.items())
+
+
+@cache
+def seconds_alone() -> dict[str, float]:
+    """Of a run with one model, by its name."""
+    speeds = read("speed")
+    assert speeds is not None
+    seconds = {row["run"]: row["seconds"] for row in speeds["runs"]}
+    return {**seconds, "Shortcut": seconds["B"]}  # one size
+
+
+def large_alone(row: Row) -> dict[str, float]:
+    """The finishing model alone over all of the row's steps."""
+    guided = 1 if row["cfg"] == "1" else 2
+    return {row["models"].split(ARROW)[-1]: guided * row["steps"]}
+
+
+def twenty_steps(row: Row) -> dict[str, float]:
+    return {"XL": 20}
+
+
+def speedup(row: Row, reference: Callable[[Row], dict[str, float]] = twenty_steps) -> float:
+    return cost(reference(row)) / cost(row["calls"])
+
+
+def fraction_of(row: Row) -> float:
+    """Of the steps, on the first of two models."""
+    return row["calls"][row["models"].split(ARROW)[0]] / sum(row["calls"].values())
+
+
+def pair_rows(rows: list[Row], pair: str) -> list[Row]:
+    """From the second model alone to the first alone, by rising fraction."""
+    small, large = pair.split(ARROW)
+    first, last = (next((row for row in rows if row["models"] == name), None) for name in (large, small))
+    stitched = sorted((row for row in rows if row["models"] == pair), key=fraction_of)
+    return [row for row in (first, *stitched, last) if row is not None]
+
+
+def seed_spread() -> float:
+    """Largest less smallest FID of XL alone over the seeds of `spread`."""
+    spread = read("spread")
+    assert spread is not None
+    found = [row["fid"] for row in spread["rows"] if row["models"] == "XL"]
+    return round(max(found) - min(found), 3)
+
+
+def lossless(rows: list[Row], pair: str) -> Row:
+    """That of the largest fraction up to which no row loses more FID to the large model alone than seeds differ by."""
+    first, *others = pair_rows(rows, pair)
+    best = first
+    for row in others:
+        if round(row["fid"] - first["fid"], 3) > seed_spread():
+            break
+        best = row
+    return best
+
+
+def front(rows: list[Row]) -> list[Row]:
+    """Those that no other row beats in both speed-up and FID, the slowest first."""
+    best: list[Row] = []
+    for row in sorted(rows, key=lambda row: (-speedup(row), row["fid"])):
+        if not best or row["fid"] < best[-1]["fid"]:
+            best.append(row)
+    return best[::-1]
