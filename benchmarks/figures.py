@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.rows import ARROW, RESULTS, Row, front, pair_rows, read, speedup
+from benchmarks.rows import RESULTS, Row, front, pair_rows, pairs_of, read, speedup
 from tstitch.plots import INK, PAPER, SEQUENCE, SOFT, TEXT, add_legend, color_of, new_axes
 
 TICKS = (1, 1.2, 1.5, 2, 3, 4, 6, 8)
@@ -15,8 +15,7 @@ def draw_tradeoff(results: dict[str, Any]) -> None:
     """FID over speed-up for each pair, with the Pareto front of all of them."""
     figure, axes = new_axes("Quality against speed, starter models", "speed-up over XL alone", "FID, lower is better")
     rows = {row["key"]: row for row in sorted(results["rows"], key=speedup)}
-    pairs = dict.fromkeys(row["models"] for row in results["rows"] if ARROW in row["models"])
-    for index, pair in enumerate(pairs):
+    for index, pair in enumerate(pairs_of(results["rows"])):
         draw_curve(axes, pair_rows(results["rows"], pair), "o-", color=color_of(index), label=pair)
     fewer = read("fewer_steps")
     if fewer is not None:

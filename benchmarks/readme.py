@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from benchmarks.findings import FINDINGS
 from benchmarks.model_card import few_steps_table, table
-from benchmarks.report import lossless_statement, pictures, speed_table
+from benchmarks.report import pictures, speed_table
 from benchmarks.rows import ARROW, read, speedup
 
 ROOT = Path(__file__).parent.parent
@@ -49,6 +50,12 @@ FEW_STEPS_CAPTION = (
 )
 
 
+def findings() -> list[str]:
+    """What each quality benchmark that has been run comes to, with its name."""
+    known = {name: read(name) for name in FINDINGS}
+    return [f"{FINDINGS[name](results['rows'])} (`{name}`)" for name, results in known.items() if results is not None]
+
+
 def numbers() -> str:
     """The README's section between the marks."""
     speeds, tradeoff = read("speed"), read("tradeoff")
@@ -56,7 +63,7 @@ def numbers() -> str:
     assert tradeoff is not None
     header = ["models", "steps", "FID", "FID to reconstructions", "class accuracy", "speed-up"]
     parts = [speed_caption(speeds), speed_table(speeds), quality_caption(tradeoff)]
-    parts += [table(header, quality_rows(tradeoff)), lossless_statement(tradeoff["rows"])]
+    parts += [table(header, quality_rows(tradeoff)), *findings()]
     parts += ["![FID over speed-up](benchmarks/results/tradeoff.png)", FEW_STEPS_CAPTION, few_steps_table()]
     return "\n\n".join(parts)
 

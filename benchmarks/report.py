@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import figures
+from benchmarks.findings import FINDINGS
 from benchmarks.model_card import table
-from benchmarks.rows import ARROW, Row, cost, large_alone, lossless, read, seed_spread, speedup, twenty_steps
+from benchmarks.rows import ARROW, Row, large_alone, read, speedup, twenty_steps
 
 REPORT = Path(__file__).parent / "README.md"
 
@@ -217,25 +218,7 @@ def words_of(row: Row) -> str:
     return ", ".join(words)
 
 
-def lossless_statement(rows: list[Row]) -> str:
-    found = []
-    for pair in dict.fromkeys(row["models"] for row in rows if ARROW in row["models"]):
-        small, large = pair.split(ARROW)
-        row = lossless(rows, pair)
-        fraction = row["calls"].get(small, 0) / row["steps"]
-        found.append(f"{pair} {fraction:g} ({cost({large: row['steps']}) / cost(row['calls']):.2f}x)")
-    return (
-        f"Three seeds of XL alone differ by {seed_spread():.3f} in FID. The largest fraction that loses no more, and"
-        f" the speed-up over the pair's large model alone: {', '.join(found)}."
-    )
-
-
 TWENTY = "20 steps, cfg 1, one seed unless said."
-
-
-def tradeoff(results: dict[str, Any]) -> str:
-    show = quality(f"The paper's main figure. {TWENTY}", large_alone)
-    return f"{show(results)}\n\n{lossless_statement(results['rows'])}"
 
 
 SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
@@ -246,7 +229,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "plan": ("Predicted and measured", plan),
     "planning": ("Planning itself", planning),
     "interval": ("Training for the own interval", interval),
-    "tradeoff": ("Trade-off", tradeoff),
+    "tradeoff": ("Trade-off", quality(f"The paper's main figure. {TWENTY}", large_alone)),
     "simplex": ("Three models", quality(f"S, then B, then XL, in tenths of the steps. {TWENTY}", twenty_steps)),
     "ddim_50": ("DDIM, 50 steps", quality("The paper's solver.", large_alone)),
     "ddim_100": ("DDIM, 100 steps", quality("The paper's solver.", large_alone)),
@@ -267,6 +250,7 @@ def report() -> str:
         results = read(name)
         if results is not None:
             parts += [f"## {title} (`{name}`)", show(results)]
+            parts += [FINDINGS[name](results["rows"])] if name in FINDINGS else []
             parts += [f"![{title}](results/{name}.png)"] if name in figures.FIGURES else []
             parts += [f"Measured on {machine_line(results)}."] if "machine" in results else []
     return "\n\n".join(parts) + "\n"

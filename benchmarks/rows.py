@@ -56,6 +56,11 @@ def fraction_of(row: Row) -> float:
     return row["calls"][row["models"].split(ARROW)[0]] / sum(row["calls"].values())
 
 
+def pairs_of(rows: list[Row]) -> list[str]:
+    """The mixtures among `rows`."""
+    return list(dict.fromkeys(row["models"] for row in rows if ARROW in row["models"]))
+
+
 def pair_rows(rows: list[Row], pair: str) -> list[Row]:
     """From the second model alone to the first alone, by rising fraction."""
     small, large = pair.split(ARROW)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import report as report_module
+from benchmarks import findings
 from benchmarks import rows as rows_module
-from benchmarks.report import REPORT, lossless_statement, report
+from benchmarks.report import REPORT, report
 from benchmarks.rows import front
 
 
@@ -42,8 +42,23 @@ def rows_of(fids: dict[int, float]) -> list[dict[str, object]]:
 def test_the_lossless_fraction_is_the_last_before_a_loss(
     monkeypatch: pytest.MonkeyPatch, fids: dict[int, float], expected: str
 ) -> None:
-    for module in (report_module, rows_module):
+    for module in (findings, rows_module):
         monkeypatch.setattr(module, "seed_spread", lambda: 0.02)
     monkeypatch.setattr(rows_module, "seconds_alone", lambda: {"S": 1.0, "XL": 2.0})
-    statement = lossless_statement(rows_of(fids))
+    statement = findings.largest_lossless(rows_of(fids))
     assert statement.endswith(f"S\N{RIGHTWARDS ARROW}XL {expected}.")
+
+
+def test_fewer_steps_are_compared_at_no_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows_module, "seconds_alone", lambda: {"S": 1.0, "XL": 10.0})
+    rows = rows_of({4: 0.5})
+    rows += [{"models": "XL", "calls": {"XL": steps}, "steps": steps, "fid": steps / 100} for steps in (5, 6, 7)]
+    assert findings.fewer_steps_instead(rows).endswith("0.4 has 0.500, XL with 6 steps 0.060.")
+
+
+def test_one_loop_comes_before_the_chain() -> None:
+    rows = [
+        {"steps": steps, "chained": chained, "fid": fid}
+        for steps, chained, fid in ((20, True, 0.4), (20, False, 0.3), (10, False, 0.5), (10, True, 0.6))
+    ]
+    assert findings.chains(rows).endswith("0.500 and 0.600 at 10 steps, 0.300 and 0.400 at 20 steps.")
