@@ -28,8 +28,8 @@ def fewer_steps_instead(rows: list[Row]) -> str:
         if ARROW in row["models"] and rivals:
             rival = min(rivals, key=speedup)
             found.append(
-                f"{row['models']} {fraction_of(row):g} has {row['fid']:.3f}, {rival['models']} with {rival['steps']}"
-                f" steps {rival['fid']:.3f}"
+                f"{row['models']} {fraction_of(row):g} with {row['steps']} steps has {row['fid']:.3f},"
+                f" {rival['models']} with {rival['steps']} {rival['fid']:.3f}"
             )
     return f"FID in as much time: {'; '.join(found)}."
 

@@ -105,9 +105,11 @@ def order() -> list[Setting]:
 
 
 def fewer_steps() -> list[Setting]:
-    """The other way to save time: the large model alone with fewer steps, and what takes about as long."""
-    stitched = [first_steps("S", "XL", fraction, STEPS, SAMPLER) for fraction in (0.6, 0.5, 0.4, 0.3, 0.2)]
-    return [Setting(("XL",), (0,) * steps, SAMPLER) for steps in (8, 10, 12, 14, 16, STEPS)] + stitched
+    """The other way to save time, the large model alone with fewer steps; mixtures beside it, and both at once."""
+    fewer = [Setting(("XL",), (0,) * steps, SAMPLER) for steps in (5, 6, 7, 8, 10, 12, 14, 16, STEPS)]
+    mixtures = [first_steps("S", "XL", fraction, STEPS, SAMPLER) for fraction in (0.6, 0.5, 0.4, 0.3, 0.2)]
+    both = [first_steps("S", "XL", fraction, STEPS // 2, SAMPLER) for fraction in (0.5, 0.4, 0.3, 0.2)]
+    return [*fewer, *mixtures, *both]
 
 
 def seam() -> list[Setting]:

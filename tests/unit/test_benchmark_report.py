@@ -53,7 +53,7 @@ def test_fewer_steps_are_compared_at_no_more_time(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(rows_module, "seconds_alone", lambda: {"S": 1.0, "XL": 10.0})
     rows = rows_of({4: 0.5})
     rows += [{"models": "XL", "calls": {"XL": steps}, "steps": steps, "fid": steps / 100} for steps in (5, 6, 7)]
-    assert findings.fewer_steps_instead(rows).endswith("0.4 has 0.500, XL with 6 steps 0.060.")
+    assert findings.fewer_steps_instead(rows).endswith("0.4 with 10 steps has 0.500, XL with 6 0.060.")
 
 
 def test_one_loop_comes_before_the_chain() -> None:
