@@ -20,8 +20,8 @@ class TStitchGuiders(io.ComfyNode):
             node_id="TStitchGuiders",
             display_name="Stitch Guiders",
             category=CATEGORY,
-            description="Joins several guiders (CFG, Basic, DualCFG, PerpNeg ...) into one GUIDER for SamplerCustom"
-            " (Advanced), each with its own model, prompt and cfg.",
+            description="Joins several guiders (CFG, Basic, DualCFG, PerpNeg ...) into one GUIDER for"
+            " SamplerCustomAdvanced, each with its own model, prompt and cfg.",
             inputs=[
                 io.Guider.Input(
                     "final_guider",

@@ -41,7 +41,7 @@ def model_file_input(name: str) -> io.Combo.Input:
     return io.Combo.Input(
         name,
         options=files_in(FOLDERS),
-        tooltip="A .safetensors, .pt, .pth or .bin file in models/diffusion_models or models/checkpoints. Pickled files"
+        tooltip="A model file in models/diffusion_models or models/checkpoints. Pickled files (.ckpt, .pt, .bin ...)"
         " are read without running code in them.",
     )
 

@@ -160,7 +160,9 @@ class TStitchPlan(io.ComfyNode):
                     " any step, wherever the calibration says it costs least; may switch often.",
                 ),
                 ProfileType.Input(
-                    "profile", optional=True, tooltip="Times of a step, from T-Stitch Profile: needed for seconds."
+                    "profile",
+                    optional=True,
+                    tooltip="Times of a step, from T-Stitch Profile: needed for speed-up and seconds.",
                 ),
                 calibration_input(optional=True),
                 io.Latent.Input(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -16,3 +17,9 @@ def test_a_help_page_has_the_picture_of_its_node(page: Path) -> None:
     with Image.open(page.with_suffix(".png")) as picture:
         assert picture.width > 250
         assert picture.height > 60
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.stem)
+def test_a_help_page_links_to_no_other_page(page: Path) -> None:
+    """ComfyUI's help panel finds pictures beside the page, but not pages."""
+    assert not re.search(r"(?<!!)\[[^]]*\]\((?!https://)", page.read_text(encoding="utf-8"))
