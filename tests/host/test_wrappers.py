@@ -73,6 +73,21 @@ def test_a_wrapper_stands_around_every_call(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", FILES)
+def test_what_a_wrapper_writes_into_its_input_stays_there(kind: str, tmp_path: Path) -> None:
+    """EasyCache adds to x in place, which for a flow model in float32 is what the host counts its answer from."""
+    plain = load(kind, tmp_path)
+
+    def spoil(executor: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        output = executor(x, *args, **kwargs)
+        x.zero_()
+        return output
+
+    wrapped = plain.clone()
+    wrapped.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "test", spoil)
+    assert torch.equal(sample(wrapped), sample(plain))
+
+
+@pytest.mark.parametrize("kind", FILES)
 def test_easycache_skips_calls(kind: str, tmp_path: Path) -> None:
     model = load(kind, tmp_path)
     rows = counted(model)

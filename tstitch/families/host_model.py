@@ -41,9 +41,10 @@ def run_wrapped(
 ) -> Tensor:  # fmt: skip
     """`forward` of `network` with the wrappers of other nodes around it (EasyCache), as the host's networks call it."""
     options = transformer_options or {}
-    executor = WrapperExecutor.new_class_executor(
-        forward, network, get_all_wrappers(WrappersMP.DIFFUSION_MODEL, options)
-    )
+    wrappers = get_all_wrappers(WrappersMP.DIFFUSION_MODEL, options)
+    if wrappers:
+        x = x.clone()  # EasyCache writes into it, and the host still reads the x of a flow model
+    executor = WrapperExecutor.new_class_executor(forward, network, wrappers)
     return executor.execute(x, timesteps, context, options, **more)
 
 
