@@ -56,8 +56,14 @@ def test_a_model_agrees_with_itself_exactly(kind: ModelType) -> None:
     assert found.order() == "either"
 
 
-@pytest.mark.parametrize("sampler", ["euler", "heun", "dpm_2", "dpmpp_2m", "dpmpp_sde", "uni_pc", "euler_cfg_pp"])
-def test_the_base_model_samples_as_in_the_stock_sampler(sampler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [ModelType.EPS, ModelType.FLOW], ids=lambda kind: kind.name)
+@pytest.mark.parametrize(
+    "sampler",
+    ["euler", "heun", "dpm_2", "dpmpp_2m", "dpmpp_sde", "dpmpp_2m_sde", "dpmpp_3m_sde", "uni_pc", "euler_cfg_pp"],
+)
+def test_the_base_model_samples_as_in_the_stock_sampler(
+    sampler: str, kind: ModelType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     results = []
     run = calibrating.run_guider
 
@@ -66,8 +72,8 @@ def test_the_base_model_samples_as_in_the_stock_sampler(sampler: str, monkeypatc
         return results[-1]
 
     monkeypatch.setattr(calibrating, "run_guider", keep)
-    found = measured(gaussian_model(std=0.5), gaussian_model(), sampler_name=sampler, seeds=1)
-    assert torch.equal(results[0], ksample(gaussian_model(), sampler, steps=6))
+    found = measured(gaussian_model(std=0.5, kind=kind), gaussian_model(kind=kind), sampler_name=sampler, seeds=1)
+    assert torch.equal(results[0], ksample(gaussian_model(kind=kind), sampler, steps=6))
     assert len(found.timesteps) == 6
 
 

@@ -68,16 +68,21 @@ class Point(NamedTuple):
 class Recorder:
     """The denoiser the sampler calls: keeps the last call at each of `levels`.
 
-    A second-order solver calls at the end of a step too; the call that begins the next step comes after it.
+    A second-order solver calls at the end of a step too; the call that begins the next step comes after it. SDE samplers
+    begin a flow model a little below t = 1, where the logarithm of its signal-to-noise ratio is finite.
     """
 
     def __init__(self, predict: Any, levels: Sequence[float], mixing: Mixing, mask: Tensor | None) -> None:
         self._predict, self._levels, self._mixing, self._mask = predict, levels, mixing, mask
+        self._begun = False
         self.points: dict[int, Point] = {}
 
     def __call__(self, x: Tensor, sigma: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         denoised = self._predict(x, sigma, *args, **kwargs)
         level = float(sigma.reshape(-1)[0])
+        if not self._begun and (*self._levels, 0.0)[1] < level < self._levels[0]:
+            self.points[0] = self._point(level, x, denoised)
+        self._begun = True
         for index, start in enumerate(self._levels):
             if math.isclose(level, start, rel_tol=LEVEL_TOLERANCE):
                 self.points[index] = self._point(level, x, denoised)
