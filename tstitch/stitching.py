@@ -279,7 +279,8 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
         Stage(index, guiders[index], conversion(samplings[leader], samplings[index], levels, stitch.names[index]))
         for index in used
     ]
-    prepare_loading(stitch.memory, stages, call.noise.shape)
+    nested = isinstance(call.sampler, (Waypoint, LeadSampler))
+    prepare_loading(stitch.memory, stages, call.noise.shape, nested)
     lead = stages[-1]
     sampler = LeadSampler(call.sampler, lead, stages, schedule, stitch.report, stitch.memory == "swap")
 
@@ -302,16 +303,20 @@ def enter(stage: Stage, proceed: Callable[[], Any], call: SampleCall, sigmas: Te
     return waypoint.result
 
 
-def prepare_loading(memory: str, stages: Sequence[Stage], latent_shape: Sequence[int]) -> None:
-    """Leave the loading of each model to its first step, unless all may and can stay on the device."""
-    if len(stages) == 1:
+def prepare_loading(memory: str, stages: Sequence[Stage], latent_shape: Sequence[int], nested: bool) -> None:
+    """Leave the loading of each model to its first step, unless all may and can stay on the device.
+
+    nested: this run is a stage of another one, which leaves the loading of its models to it.
+    """
+    alone = len(stages) == 1
+    if alone and not nested:
         return
     patchers = [stage.patcher for stage in stages]
     together = memory == "keep" or (memory == "auto" and fits_together(patchers, latent_shape))
     for stage in stages:
         stage.shares_model = sum(stage.patcher.is_clone(patcher) for patcher in patchers) > 1
         if isinstance(stage.guider, CFGGuider):
-            stage.loader = StageLoader(stage.guider, deferred=not together or share_weights(patchers))
+            stage.loader = StageLoader(stage.guider, deferred=alone or not together or share_weights(patchers))
 
 
 def separate_patchers(guiders: Sequence[Any]) -> None:

@@ -163,19 +163,24 @@ def test_a_stage_without_steps_is_never_loaded(
 
 @pytest.mark.parametrize("memory", ["auto", "swap"])
 @pytest.mark.parametrize("inner_memory", ["auto", "keep", "swap"])
-def test_a_nested_stage_has_its_weights_when_it_is_asked(device: BallastDevice, memory: str, inner_memory: str) -> None:
+@pytest.mark.parametrize("pattern", ["1x1 2x2 1x1 2x2 1x2", "1x8", "2x8"])
+def test_a_nested_stage_has_its_weights_when_it_is_asked(
+    device: BallastDevice, memory: str, inner_memory: str, pattern: str
+) -> None:
     models = [device.model("a", 8, 0.1, 0.5), device.model("b", 12, 0.4, 0.9), device.model("c", 24, 0.2, 0.6)]
 
     def nested() -> Any:
-        inner = stitched(models[:2], pattern="1x1 2x2 1x1 2x2 1x2", memory=inner_memory)
+        inner = stitched(models[:2], pattern=pattern, memory=inner_memory)
         return stitched([inner, models[2]], pattern=PATTERN, memory=memory)
 
     result = sample(nested())
-    device.seen.clear()
-    device.limit = SCARCE
-    assert torch.equal(sample(nested()), result)
-    assert {name for name, _ in device.seen} == {"a", "b", "c"}
-    assert all(blocks[name] == {"a": 8, "b": 12, "c": 24}[name] for name, blocks in device.seen)
+    for limit in (AMPLE, SCARCE):
+        mm.unload_all_models()
+        device.seen.clear()
+        device.limit = limit
+        assert torch.equal(sample(nested()), result)
+        assert {name for name, _ in device.seen} == {"c"} | {"ab"[int(part[0]) - 1] for part in pattern.split()}
+        assert all(blocks[name] == {"a": 8, "b": 12, "c": 24}[name] for name, blocks in device.seen)
 
 
 def test_outer_swap_unloads_all_of_a_nested_stage(device: BallastDevice) -> None:
