@@ -118,8 +118,8 @@ class Stage:
             self.patcher.patch_model(load_weights=False)
 
     def put_away(self) -> None:
+        """Take the patches of objects out; those of hooks go when the turn ends, as weights are slow to patch."""
         if self.shares_model:
-            self.patcher.unpatch_hooks()
             self.patcher.unpatch_model(unpatch_weights=False)
 
     def pass_over(self, level: float) -> None:
@@ -137,6 +137,7 @@ class Stage:
         return self.model_options["transformer_options"]["sample_sigmas"]
 
     def _load(self, loader: StageLoader) -> None:
+        self.patcher.unpatch_hooks()  # a variant of the model that was evicted took them along
         loader.load()
         for conds in self.guider.conds.values():  # some ControlNets take weights of the model over
             pre_run_control(self.guider.inner_model, conds)

@@ -100,6 +100,23 @@ def test_conditioning_of_a_model_stitched_with_itself(name: str, pattern: str, s
     assert torch.equal(whole(guider, latent, sigmas, sampler="dpmpp_2m"), expected)
 
 
+@pytest.mark.parametrize("pattern", ["1x3 2x3", "2x3 1x3"])
+def test_hooks_are_patched_once_a_turn(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where two stages share their weights, only a change of turn patches them anew."""
+    model, conds = unet_model(1), hooked([(0.0, 1.0)])
+    patched: list[Any] = []
+    patch_hooks = comfy.model_patcher.ModelPatcher.patch_hooks
+    monkeypatch.setattr(
+        comfy.model_patcher.ModelPatcher,
+        "patch_hooks",
+        lambda self, hooks: patched.append(hooks) or patch_hooks(self, hooks),
+    )
+    guider = cfg_guider(stitched([model, model], pattern=pattern), positive=conds)
+    guider.set_conds(conds, conds)
+    whole(guider, latent, normal_sigmas(model, STEPS))
+    assert len([hooks for hooks in patched if hooks is not None]) == 2
+
+
 @pytest.mark.parametrize("memory", ["keep", "swap"])
 def test_one_controlnet_serves_stages_of_different_kinds(memory: str) -> None:
     """The host notes the model's noise schedule on the ControlNet: two stages would overwrite each other's."""
