@@ -81,8 +81,9 @@ class TStitchProfile(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, refresh: bool = False, **_: Any) -> float:
-        return float("nan") if refresh else 0.0
+    def fingerprint_inputs(cls, refresh: bool | None = None, **_: Any) -> float:
+        """NaN is never the same again; the host does not say yet what comes through a link."""
+        return 0.0 if refresh is False else float("nan")
 
     @classmethod
     def execute(

@@ -262,3 +262,4 @@ def test_refresh_runs_at_every_queue(nodes: dict[str, Any]) -> None:
     fingerprint = nodes["TStitchProfile"].fingerprint_inputs
     assert fingerprint(refresh=False, cfg=1.0) == fingerprint(refresh=False, cfg=2.0)
     assert fingerprint(refresh=True) != fingerprint(refresh=True)
+    assert fingerprint(refresh=None) != fingerprint(refresh=None)  # a link
