@@ -44,6 +44,8 @@ const ASSUMED_STEPS = 20;
 const WATCH_MS = 150;
 /** A handle let go this far above or below the bar is removed, in the bar's own pixels. */
 const LEAVE_DISTANCE = 34;
+/** A pointer that stays within this many pixels of the window clicks a handle and does not drag it. */
+const CLICK_DISTANCE = 3;
 const PAGE_STEPS = 5;
 /** A pattern with more hand-overs has no room for handles; it is painted instead. */
 const MOST_HANDLES = 40;
@@ -398,12 +400,25 @@ class Timeline {
     event.preventDefault(); // no text selection; focus is set below
     this.drawing.bar.setPointerCapture(event.pointerId);
     if (index !== null && !event.altKey) {
-      this.gesture = new Gesture(this, spec, index);
-      this.drawing.handles[index].focus({ preventScroll: true });
+      this.startDrag(event, reading, spec, index);
     } else if (brush !== null) {
       this.startPaint(event, reading, spec, brush);
     }
     this.moved(event);
+  }
+
+  /**
+   * @param {PointerEvent} event
+   * @param {Reading} reading
+   * @param {Spec} spec
+   * @param {number} index
+   */
+  startDrag(event, { run }, spec, index) {
+    const { x, width } = this.place(event);
+    const boundary = boundariesOf(spec, run)?.[index] ?? 0;
+    this.gesture = new Gesture(this, event, spec, { index, offset: x - (boundary / run.steps) * width });
+    this.drawing.handles[index].focus({ preventScroll: true });
+    this.draw();
   }
 
   /**
@@ -418,7 +433,7 @@ class Timeline {
       const { x, width } = this.place(event);
       const step = stepAt(x, width, run.steps);
       const stage = brush === "next" ? (owners[step] + 1) % spec.stages : brush;
-      this.gesture = new Gesture(this, spec, null, { owners, from: step, stage });
+      this.gesture = new Gesture(this, event, spec, { paint: { owners, from: step, stage } });
     } catch (error) {
       if (!(error instanceof ScheduleError)) {
         throw error;
@@ -435,13 +450,16 @@ class Timeline {
     if (!gesture) {
       return this.point(step);
     }
+    if (!gesture.follows(event)) {
+      return;
+    }
     if (gesture.paint) {
       const { owners, from, stage } = gesture.paint;
       this.write(paint(gesture.spec, owners, from, step, stage));
     } else if (gesture.index !== null) {
       const enough = gesture.spec.pattern.length > 0 || gesture.spec.splits.length > 0;
       gesture.leaving = !this.kind.isNumber && enough && names.length > 1 && away > LEAVE_DISTANCE;
-      const position = positionAt(x, width, run.steps);
+      const position = positionAt(x - gesture.offset, width, run.steps);
       this.write(moveBoundary(gesture.spec, run, gesture.index, position, event.shiftKey));
     }
     this.draw();
@@ -463,7 +481,7 @@ class Timeline {
       return;
     }
     this.gesture = null;
-    if (!keep) {
+    if (!keep && gesture.moving) {
       this.write(gesture.spec);
     } else if (gesture.leaving && gesture.index !== null) {
       this.write(removeBoundary(gesture.spec, this.read().run, gesture.index));
@@ -626,18 +644,33 @@ class Timeline {
 class Gesture {
   /**
    * @param {Timeline} timeline
+   * @param {PointerEvent} press
    * @param {Spec} spec before the drag
-   * @param {number | null} index of the handle
-   * @param {{owners: number[], from: number, stage: number} | null} [brush]
+   * @param {object} what is dragged: a handle, gripped `offset` pixels beside its place, or a brush
+   * @param {number | null} [what.index]
+   * @param {number} [what.offset]
+   * @param {{owners: number[], from: number, stage: number} | null} [what.paint]
    */
-  constructor(timeline, spec, index, brush = null) {
+  constructor(timeline, press, spec, { index = null, offset = 0, paint: brush = null }) {
     this.node = timeline.node;
     timeline.hover = null;
+    this.press = press;
     this.spec = spec;
     this.index = index;
+    this.offset = offset;
     this.paint = brush;
+    this.moving = brush !== null; // a press paints a step, but leaves a handle where it is
     this.leaving = false;
     beginChange(this.node);
+  }
+
+  /**
+   * Whether the drag goes on at this event: not before the pointer has left the place of the press.
+   * @param {PointerEvent} event
+   */
+  follows({ clientX, clientY }) {
+    this.moving ||= Math.hypot(clientX - this.press.clientX, clientY - this.press.clientY) > CLICK_DISTANCE;
+    return this.moving;
   }
 
   end() {

@@ -55,6 +55,11 @@ class Timeline:
         values = self.page.widgets(self.node)
         assert {name: values[name] for name in texts} == texts
 
+    @property
+    def undo_entries(self) -> int:
+        tracker = "app.extensionManager.workflow.activeWorkflow.changeTracker"
+        return self.page.evaluate(f"() => {tracker}.undoQueue.length")
+
     def undo(self) -> None:
         self.keyboard.press("Control+z")
         self.page.settle(2)
@@ -106,6 +111,32 @@ def test_a_drag_writes_the_fraction_and_is_one_step_of_undo(sampler: Timeline) -
     sampler.drag(8, 4)  # Nodes 2.0 keeps the old node's elements after an undo
     sampler.expect_texts(fraction=0.2)
     sampler.expect_handles(4)
+
+
+@pytest.mark.parametrize(("unit", "value"), [("steps", 0.42), ("timestep", 0.83)])
+def test_a_click_on_a_handle_changes_nothing(sampler: Timeline, unit: str, value: float) -> None:
+    sampler.page.set_widget(sampler.node, "unit", unit)
+    sampler.page.set_widget(sampler.node, "fraction", value)
+    sampler.page.check_changes()
+    entries = sampler.undo_entries
+    handle = sampler.find("handle")
+    expect(handle).to_have_attribute("aria-valuetext", re.compile(rf"^{value}, "))
+    box = handle.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2
+    sampler.mouse.move(x, y)
+    sampler.mouse.down()
+    sampler.mouse.move(x + 2, y + 1)  # no hand is steady
+    sampler.mouse.up()
+    expect(handle).to_be_focused()
+    sampler.expect_texts(fraction=value)
+    sampler.page.settle(2)
+    assert sampler.undo_entries == entries
+
+
+def test_a_handle_that_is_gripped_at_its_side_does_not_jump(sampler: Timeline) -> None:
+    sampler.drag(8.3, 12.6)
+    sampler.expect_handles(12)
 
 
 def test_escape_takes_a_drag_back(sampler: Timeline) -> None:
