@@ -17,6 +17,7 @@ import { colourOf, textColourOn } from "./palette.js";
  * @property {number | null} savedSeconds against the finishing model alone
  * @property {number[]} [sigmas] the levels of the run, one more than there are steps
  * @property {number[]} [timesteps]
+ * @property {string | null} levelsKey what the graph was like that the levels are of; null where that is not known
  */
 
 /**

@@ -15,9 +15,20 @@ import {
   removeBoundary,
   splitsText,
 } from "./edit.js";
-import { downstreamPlan, isLinked, modelName, planOf, samplingOf, stageInputs, valueOf, widgetOf } from "./graph.js";
+import {
+  downstreamRun,
+  isLinked,
+  modelName,
+  planOf,
+  samplingOf,
+  sourcesOf,
+  stageInputs,
+  valueOf,
+  widgetOf,
+} from "./graph.js";
 import { LevelsCache, plannedRun } from "./levels.js";
 import { positionAt, rulerMarks, stepAt, totalHeight } from "./layout.js";
+import { QueuedKeys } from "./queued.js";
 import { ScheduleError, checkSplits, general, intervalsOf, parseSpec, readSplits, resolve, runOf } from "./schedule.js";
 
 /** @typedef {import("./draw.js").LiveState} LiveState */
@@ -78,6 +89,12 @@ const KINDS = {
 };
 
 const levels = new LevelsCache((route) => api.fetchApi(route));
+const queued = new QueuedKeys();
+api.addEventListener("status", ({ detail }) => {
+  if (detail?.exec_info?.queue_remaining === 0) {
+    queued.forget();
+  }
+});
 
 /** Timelines that are on screen. One timer watches the widgets and the graph for all of them. */
 const shown = new Set();
@@ -113,7 +130,7 @@ function keepWatch(timeline, isShown) {
  * @property {Run} run
  * @property {string} note where the steps come from
  * @property {boolean} sure whether the noise levels are those of the models that are connected
- * @property {string} key of the run
+ * @property {string} key all that the noise levels of the run depend on
  * @property {boolean} locked whether a text comes over a link
  * @property {string | undefined} unknown the text whose value is known only in a run
  */
@@ -130,7 +147,7 @@ class Timeline {
     this.width = 240;
     /** @type {LiveState | null} */
     this.live = null;
-    /** @type {{key: string, sigmas: number[], timesteps: number[]} | null} levels of the last run */
+    /** @type {{key: string | null, sigmas: number[], timesteps: number[]} | null} levels of the last run */
     this.measured = null;
     /** @type {number | null} */
     this.hover = null;
@@ -155,10 +172,10 @@ class Timeline {
   read() {
     const { node, kind } = this;
     const inputs = kind.stages(node);
-    const plan = kind.samples ? planOf(node) : downstreamPlan(node);
+    const { plan, sampler } = kind.samples ? { plan: planOf(node), sampler: node } : downstreamRun(node);
     const sampling = samplingOf(node, kind.final);
     const found = plan ? levels.get(plan, sampling) : null;
-    const key = JSON.stringify([plan, inputs]);
+    const key = JSON.stringify([plan, inputs, sourcesOf(sampler, node, kind.final)]);
     let run = plan ? plannedRun(plan, found, kind.samples) : runOf(ASSUMED_STEPS);
     const measured = this.measured?.key === key && this.measured.sigmas.length === run.steps + 1 ? this.measured : null;
     if (measured) {
@@ -325,11 +342,27 @@ class Timeline {
     return note;
   }
 
+  /** The node's, among all of the open workflows. */
+  get id() {
+    return `${this.node.graph?.id}/${this.node.id}`;
+  }
+
+  /** The graph as it is now has been queued. */
+  noteQueued() {
+    queued.put(this.id, this.read().key);
+  }
+
+  /** What the levels of the prompt that begins are those of; null where that is not known. */
+  takeKey() {
+    const key = queued.take(this.id);
+    return key === undefined ? this.read().key : key;
+  }
+
   /** @param {LiveState | null} state */
   setLive(state) {
     this.live = state;
     if (state?.sigmas && state.timesteps) {
-      this.measured = { key: this.read().key, sigmas: state.sigmas, timesteps: state.timesteps };
+      this.measured = { key: state.levelsKey, sigmas: state.sigmas, timesteps: state.timesteps };
     }
     if (this.drawing.root.isConnected) {
       this.draw();
@@ -760,7 +793,7 @@ function styleLink() {
 /**
  * Add the timeline to a new node that has a schedule; does nothing on others.
  * @param {GraphNode} node
- * @returns {any} the widget, which has `setLive(state: LiveState | null)`, or null
+ * @returns {any} the widget, or null; it has `setLive(state: LiveState | null)`, and `levelsKey()` of a run that begins
  */
 export function addTimeline(node) {
   const kind = KINDS[node.comfyClass];
@@ -780,6 +813,8 @@ export function addTimeline(node) {
   });
   widget.serialize = false;
   widget.setLive = (/** @type {LiveState | null} */ state) => timeline.setLive(state);
+  widget.levelsKey = () => timeline.takeKey();
+  widget.afterQueued = () => timeline.noteQueued(); // the page calls it
   const { onRemoved } = node;
   node.onRemoved = function (/** @type {any[]} */ ...args) {
     timeline.destroy();

@@ -280,7 +280,14 @@ LIVE = {"steps": 20, "names": ["small_model", "model"], "savedSeconds": None}
 
 
 def live(page: ComfyPage, node: str, **state: object) -> None:
-    page.evaluate("([id, state]) => driver.widget(id, 'tstitch_timeline').setLive(state)", [node, {**LIVE, **state}])
+    """Show the state of a run of the graph as it is now."""
+    page.evaluate(
+        """([id, state]) => {
+          const widget = driver.widget(id, "tstitch_timeline");
+          widget.setLive({ ...state, levelsKey: widget.levelsKey() });
+        }""",
+        [node, {**LIVE, **state}],
+    )
 
 
 def test_a_run_lights_its_step_and_leaves_its_figures(sampler: Timeline, shot: Callable[[str], None]) -> None:
@@ -305,6 +312,42 @@ def test_a_run_lights_its_step_and_leaves_its_figures(sampler: Timeline, shot: C
     live_off = "id => driver.widget(id, 'tstitch_timeline').setLive(null)"
     page.evaluate(live_off, node)
     expect(sampler.find("chip").nth(0)).to_contain_text("8 steps")
+
+
+DONE = {"step": 20, "stage": 1, "secondsPerStage": [0.8, 6.0], "stepsPerStage": [8, 12], "restSeconds": 0}
+MEASURED = {"sigmas": [2.0 - step / 10 for step in range(21)], "timesteps": [1 - step / 20 for step in range(21)]}
+
+
+def test_measured_levels_end_with_the_shift_they_were_measured_for(page: ComfyPage) -> None:
+    node = page.add("TStitchKSampler", (700, 50), steps=STEPS)
+    shifted = page.add("ModelSamplingSD3", (400, 50), shift=1.0)
+    page.connect(page.add("TStitchLoadStarter", (50, 50), model="XL"), "MODEL", shifted, "model")
+    page.connect(shifted, "MODEL", node, "model")
+    line = Timeline(page, node)
+    live(page, node, **DONE, **MEASURED, finished=True)
+    line.mouse.move(*line.point(10.5))
+    expect(line.find("status")).to_contain_text(re.compile(r"step 11 · t 0\.5 · . 1 "))
+    page.set_widget(node, "fraction", 0.3)  # which model runs a step does not change its level
+    expect(line.find("status")).to_contain_text(re.compile(r"step 11 · t 0\.5 · . 1 "))
+    page.set_widget(shifted, "shift", 3.0)
+    expect(line.find("status")).to_contain_text(re.compile(r"step 11 · t 0\.75 · . 0\.75 "))
+
+
+def test_measured_levels_end_with_the_file_they_were_measured_for(page: ComfyPage) -> None:
+    node = page.add("TStitchModelSchedule", (400, 50))
+    loader = page.add("UNETLoader", (50, 50), unet_name="one.safetensors")
+    page.connect(loader, "MODEL", node, "final_model")
+    shifted = page.add("ModelSamplingContinuousEDM", (800, 50))  # also what comes after the schedule counts
+    page.connect(node, "MODEL", shifted, "model")
+    page.connect(shifted, "MODEL", page.add("KSampler", (1200, 50), steps=STEPS), "model")
+    line = Timeline(page, node)
+    names = ["model_1", "final_model"]
+    for changed, name, value in [(loader, "unet_name", "two.safetensors"), (shifted, "sigma_max", 80.0)]:
+        live(page, node, **DONE, **MEASURED, names=names, finished=True)
+        line.mouse.move(*line.point(10.5))
+        expect(line.find("status")).to_contain_text(re.compile(r"step 11 · t 0\.5 · . 1 "))
+        page.set_widget(changed, name, value)
+        expect(line.find("status")).to_contain_text("\N{ALMOST EQUAL TO}")
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
