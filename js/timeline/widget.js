@@ -123,6 +123,7 @@ function keepWatch(timeline, isShown) {
 /**
  * Everything the bar depends on, read afresh.
  * @typedef {object} Reading
+ * @property {string[]} inputs of the stages
  * @property {string[]} names
  * @property {string} unit
  * @property {string} pattern
@@ -184,6 +185,7 @@ class Timeline {
     const unknown = kind.samples ? "steps come over a link" : "connect a sampler";
     const texts = [kind.splits, "unit", ...(this.canPaint ? ["pattern"] : [])];
     return {
+      inputs,
       names: inputs.map((input) => modelName(node, input)),
       unit: String(valueOf(node, "unit") ?? "steps"),
       pattern: this.canPaint ? String(valueOf(node, "pattern") ?? "") : "",
@@ -270,7 +272,7 @@ class Timeline {
    * @returns {View}
    */
   view(reading) {
-    const { names, unit, run } = reading;
+    const { inputs, names, unit, run } = reading;
     const view = {
       error: null,
       status: reading.note,
@@ -287,7 +289,7 @@ class Timeline {
       canPaint: this.canPaint,
       brush: this.brush,
       hasPattern: reading.pattern.trim() !== "",
-      live: this.live,
+      live: this.live?.names.join() === inputs.join() ? this.live : null, // figures are by stage
       editing: this.gesture !== null,
     };
     try {

@@ -350,6 +350,18 @@ def test_measured_levels_end_with_the_file_they_were_measured_for(page: ComfyPag
         expect(line.find("status")).to_contain_text("\N{ALMOST EQUAL TO}")
 
 
+def test_figures_of_other_inputs_are_not_shown(schedule: Timeline) -> None:
+    """The run was one of two models; a third has been connected since."""
+    page, node = schedule.page, schedule.node
+    live(page, node, **DONE, names=["model_1", "final_model"], finished=True)
+    expect(schedule.find("chip").nth(1)).to_contain_text("6 steps")
+    expect(schedule.find("status")).not_to_contain_text("6.8 s")
+    page.disconnect(node, "model_2")
+    expect(schedule.find("chip")).to_have_count(2)
+    expect(schedule.find("chip").nth(1)).to_contain_text("6.0 s")
+    expect(schedule.find("status")).to_contain_text("6.8 s")
+
+
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_pictures(schedule: Timeline, shot: Callable[[str], None], theme: str) -> None:
     """Idle and while a handle is dragged, in both themes; the pictures are for people, this checks the colours."""
