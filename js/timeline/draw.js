@@ -36,7 +36,7 @@ import { colourOf, textColourOn } from "./palette.js";
  * @property {number | null} hover step under the pointer
  * @property {boolean} canPaint
  * @property {number | null} brush stage that a drag paints
- * @property {boolean} hasPattern
+ * @property {boolean} canClear whether there is a pattern that the node itself holds
  * @property {LiveState | null} live
  * @property {boolean} editing whether a drag is going on, in which the steps matter more than the last run
  */
@@ -173,17 +173,17 @@ export class Drawing {
   }
 
   /** @param {View} view */
-  showStatus({ status, live, hasPattern, canPaint, hover, editing }) {
+  showStatus({ status, live, canClear, hover, editing }) {
     const left = element("span", "left");
     left.textContent = left.title = status;
     const right = element("span", live?.finished ? "good" : "right");
     const asked = hover !== null || editing; // about a step: its answer gets the room
     right.textContent = live && !asked ? liveText(live) : "";
     this.status.replaceChildren(left, right);
-    if (!live && hasPattern && canPaint) {
+    if (canClear && (!live || live.finished)) {
       const clear = element("button", "clear", { type: "button", title: "Clear the pattern: the splits count again." });
       clear.textContent = "clear pattern";
-      right.append(clear);
+      this.status.append(clear);
     }
   }
 

@@ -288,7 +288,7 @@ class Timeline {
       hover: this.hover !== null && this.hover < run.steps ? this.hover : null,
       canPaint: this.canPaint,
       brush: this.brush,
-      hasPattern: reading.pattern.trim() !== "",
+      canClear: reading.pattern.trim() !== "" && !isLinked(this.node, "pattern"),
       live: this.live?.names.join() === inputs.join() ? this.live : null, // figures are by stage
       editing: this.gesture !== null,
     };

@@ -362,6 +362,33 @@ def test_figures_of_other_inputs_are_not_shown(schedule: Timeline) -> None:
     expect(schedule.find("status")).to_contain_text("6.8 s")
 
 
+THREE = {**DONE, "secondsPerStage": [1.0, 2.0, 3.0], "stepsPerStage": [5, 5, 10]}
+THREE_NAMES = ["model_1", "model_2", "final_model"]
+
+
+def test_a_pattern_can_be_cleared_after_a_run(schedule: Timeline, shot: Callable[[str], None]) -> None:
+    page, node = schedule.page, schedule.node
+    page.set_widget(node, "pattern", "1x5 2x5 3x10")
+    live(page, node, **THREE, names=THREE_NAMES, finished=False)
+    expect(schedule.find("clear")).to_have_count(0)
+    live(page, node, **THREE, names=THREE_NAMES, finished=True, savedSeconds=3.2)
+    expect(schedule.find("status")).to_contain_text("6.0 s · saved 3.2 s (35 %)")
+    shot("timeline-clear-after-a-run")
+    schedule.find("clear").click()
+    schedule.expect_texts(pattern="")
+    expect(schedule.find("clear")).to_have_count(0)
+
+
+def test_a_pattern_over_a_link_cannot_be_cleared_here(schedule: Timeline) -> None:
+    page, node = schedule.page, schedule.node
+    page.set_widget(node, "pattern", "1x20")
+    expect(schedule.find("clear")).to_have_count(1)
+    page.connect(page.add("PrimitiveString", (50, 500), value="1x5 3x15"), 0, node, "pattern")
+    expect(schedule.find("status")).to_contain_text("set over a link")
+    expect(schedule.find("clear")).to_have_count(0)
+    page.set_widget(page.node_of_type("PrimitiveString"), "value", "")
+
+
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_pictures(schedule: Timeline, shot: Callable[[str], None], theme: str) -> None:
     """Idle and while a handle is dragged, in both themes; the pictures are for people, this checks the colours."""
