@@ -26,7 +26,7 @@ const LONGEST_WALK = 64;
 const MODEL_TYPES = ["MODEL", "GUIDER"];
 const PASSED_TYPES = [...MODEL_TYPES, "*"];
 const LEVEL_TYPES = [...PASSED_TYPES, "SIGMAS"];
-const FILE_WIDGET = /^(ckpt|unet|dit|model|diffusion_model|gguf|checkpoint)(_name)?$/;
+const FILE_WIDGET = /^(ckpt|unet|dit|ldm|model|diffusion_model|gguf|checkpoint)(_name)?$/;
 
 /**
  * @param {Graph} graph

@@ -234,6 +234,14 @@ def test_texts_changed_from_outside_are_drawn(schedule: Timeline) -> None:
     schedule.expect_handles(5)
 
 
+def test_models_are_called_by_their_files(page: ComfyPage) -> None:
+    node = page.add("TStitchKSampler", (400, 50), steps=STEPS)
+    for name, socket in (("ldm/small.safetensors", "small_model"), ("large.ckpt", "model")):
+        page.connect(page.add("TStitchLoadLDM", (50, 50), ldm_name=name), 0, node, socket)
+    line = Timeline(page, node)
+    expect(line.find("chip > :nth-child(2)")).to_have_text(["small", "large"])
+
+
 def test_hovering_shows_step_and_noise_level(schedule: Timeline) -> None:
     schedule.mouse.move(*schedule.point(10.5))
     expect(schedule.find("status")).to_have_text(re.compile(r"^step 11 · t 0\.5 · . 0\.5 · B"))  # exact: all are flows
