@@ -34,6 +34,7 @@ import { colourOf, textColourOn } from "./palette.js";
  * @property {number | null} dragged handle
  * @property {boolean} leaving whether letting go removes the dragged handle
  * @property {number | null} hover step under the pointer
+ * @property {boolean} hasOneSplit always: none can be added or removed
  * @property {boolean} canPaint
  * @property {number | null} brush stage that a drag paints
  * @property {boolean} canClear whether there is a pattern that the node itself holds
@@ -44,9 +45,8 @@ import { colourOf, textColourOn } from "./palette.js";
 /** Pixels of a segment that the handles at its ends may cover. */
 const HANDLE_ROOM = 6;
 
-const USE =
-  "Drag a handle to move a split; Shift for fine steps. Double click adds a split where a model waits for one;" +
-  " drag a handle out to remove it.";
+const USE = "Drag a handle to move a split; Shift for fine steps.";
+const COUNT_USE = " Double click adds a split where a model waits for one; drag a handle out to remove it.";
 const PAINT_USE = " Hold Alt, or choose a model below, and drag to paint steps: that writes the pattern.";
 
 /**
@@ -110,7 +110,8 @@ export class Drawing {
     this.message.hidden = !failed;
     this.message.style.display = failed ? "" : "none";
     this.ruler.style.visibility = failed ? "hidden" : "";
-    this.bar.title = failed ? "" : USE + (view.canPaint ? PAINT_USE : "");
+    const use = USE + (view.hasOneSplit ? "" : COUNT_USE) + (view.canPaint ? PAINT_USE : "");
+    this.bar.title = failed ? "" : use;
     this.bar.toggleAttribute("data-brush", view.brush !== null);
     this.segments.replaceChildren(...(failed ? [] : view.intervals.map((interval) => segment(interval, view))));
     const stride = tickStride(view.steps, view.width);

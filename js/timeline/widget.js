@@ -286,6 +286,7 @@ class Timeline {
       dragged: this.gesture?.index ?? null,
       leaving: this.gesture?.leaving ?? false,
       hover: this.hover !== null && this.hover < run.steps ? this.hover : null,
+      hasOneSplit: this.kind.isNumber,
       canPaint: this.canPaint,
       brush: this.brush,
       canClear: reading.pattern.trim() !== "" && !isLinked(this.node, "pattern"),

@@ -157,6 +157,14 @@ def test_the_one_split_of_a_sampler_can_be_neither_removed_nor_doubled(sampler: 
     sampler.expect_handles(10)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_tooltip_tells_what_the_bar_can_do(page: ComfyPage, kind: str) -> None:
+    line = Timeline(page, page.add(kind))
+    expect(line.find("bar")).to_have_attribute("title", re.compile("^Drag a handle to move a split"))
+    adds = "Double click adds a split" in str(line.find("bar").get_attribute("title"))
+    assert adds == (kind in ("TStitchModelSchedule", "TStitchGuiders"))
+
+
 def test_keys_move_a_split(schedule: Timeline) -> None:
     handle = schedule.find("handle").first
     expect(handle).to_have_attribute("role", "slider")
