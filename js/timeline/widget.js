@@ -393,9 +393,9 @@ class Timeline {
     root.addEventListener("contextmenu", (event) => this.gesture && event.preventDefault());
     bar.addEventListener("pointermove", (event) => this.moved(event));
     bar.addEventListener("pointerleave", () => this.point(null));
-    bar.addEventListener("pointerup", () => this.finish(true));
-    bar.addEventListener("pointercancel", () => this.finish(false));
-    bar.addEventListener("lostpointercapture", () => this.finish(true));
+    bar.addEventListener("pointerup", (event) => this.released(event, true));
+    bar.addEventListener("pointercancel", (event) => this.released(event, false));
+    bar.addEventListener("lostpointercapture", (event) => this.released(event, true));
     bar.addEventListener("dblclick", (event) => this.doubled(event));
     chips.addEventListener("click", (event) => this.choose(event));
     status.addEventListener("click", (event) => this.clear(event));
@@ -420,8 +420,8 @@ class Timeline {
     }
     event.stopPropagation(); // or the page would drag the node
     const target = /** @type {HTMLElement} */ (event.target);
-    if (!this.drawing.bar.contains(target)) {
-      return;
+    if (!this.drawing.bar.contains(target) || this.gesture) {
+      return; // of two fingers the first one drags
     }
     const reading = this.read();
     const spec = this.parseLoosely(reading);
@@ -508,6 +508,16 @@ class Timeline {
     }
     this.hover = step;
     this.draw();
+  }
+
+  /**
+   * @param {PointerEvent} event
+   * @param {boolean} keep
+   */
+  released({ pointerId }, keep) {
+    if (pointerId === this.gesture?.press.pointerId) {
+      this.finish(keep);
+    }
   }
 
   /** @param {boolean} keep */
@@ -701,10 +711,13 @@ class Gesture {
   }
 
   /**
-   * Whether the drag goes on at this event: not before the pointer has left the place of the press.
+   * Whether the drag goes on at this event: of its own pointer, and not before that has left the place of the press.
    * @param {PointerEvent} event
    */
-  follows({ clientX, clientY }) {
+  follows({ pointerId, clientX, clientY }) {
+    if (pointerId !== this.press.pointerId) {
+      return false;
+    }
     this.moving ||= Math.hypot(clientX - this.press.clientX, clientY - this.press.clientY) > CLICK_DISTANCE;
     return this.moving;
   }

@@ -150,6 +150,28 @@ def test_escape_takes_a_drag_back(sampler: Timeline) -> None:
     sampler.expect_handles(8)
 
 
+def test_a_second_finger_does_not_disturb_a_drag(schedule: Timeline) -> None:
+    touch = schedule.page.page.context.new_cdp_session(schedule.page.page)
+
+    def finger(kind: str, *steps: float) -> None:
+        points = [dict(zip("xy", schedule.point(step), strict=True)) for step in steps]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    schedule.mouse.move(*schedule.point(6))
+    schedule.mouse.down()
+    schedule.mouse.move(*schedule.point(8))
+    finger("touchStart", 12)
+    finger("touchMove", 16)
+    finger("touchEnd")
+    schedule.expect_handles(8, 12)
+    schedule.mouse.move(*schedule.point(9))
+    schedule.mouse.up()
+    schedule.expect_handles(9, 12)
+    schedule.undo()
+    schedule.expect_texts(splits="0.3, 0.6")
+    schedule.expect_handles(6, 12)
+
+
 def test_the_one_split_of_a_sampler_can_be_neither_removed_nor_doubled(sampler: Timeline) -> None:
     sampler.drag(8, 10, away=150)
     sampler.double_click(15)
