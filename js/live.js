@@ -12,16 +12,17 @@ const store = new LiveStore(window.sessionStorage ?? null);
 /** Listen to the server; once, when the page starts. */
 export function listenToRuns() {
   api.addEventListener("tstitch.progress", ({ detail }) => {
-    const state = store.take(detail);
-    if (isShown(detail.workflow)) {
-      show(detail.node, state);
+    const node = nodeOf(detail);
+    const state = store.take(detail, () => levelsKey(node));
+    if (node) {
+      tell(node, state);
     }
   });
   for (const end of ["execution_error", "execution_interrupted"]) {
     api.addEventListener(end, ({ detail }) => {
-      for (const { node, workflow } of store.drop(detail.prompt_id)) {
-        if (isShown(workflow)) {
-          show(node, null);
+      for (const node of store.drop(detail.prompt_id).map(nodeOf)) {
+        if (node) {
+          tell(node, null);
         }
       }
     });
@@ -43,28 +44,20 @@ function rootGraph() {
 }
 
 /**
- * Whether it is the workflow on the page; the page may have gone on to another one since it queued the prompt.
- * @param {string | null} workflow
+ * The node of a message, if its workflow is the one on the page, which may have gone on to another one since.
+ * @param {Message} message
  */
-function isShown(workflow) {
-  return workflow === null || workflow === rootGraph().id;
-}
-
-/**
- * @param {string} id
- * @param {LiveState | null} state
- */
-function show(id, state) {
+function nodeOf({ node, workflow }) {
   /** @type {HostGraph | undefined} */
   let graph = rootGraph();
-  const path = id.split(":");
+  if (workflow !== null && workflow !== graph.id) {
+    return undefined;
+  }
+  const path = node.split(":");
   for (const part of path.slice(0, -1)) {
     graph = child(graph, part)?.subgraph;
   }
-  const node = child(graph, path.at(-1));
-  if (node) {
-    tell(node, state);
-  }
+  return child(graph, path.at(-1));
 }
 
 /**
@@ -97,4 +90,13 @@ function tell(node, state) {
   for (const widget of node.widgets ?? []) {
     widget.setLive?.(state);
   }
+}
+
+/**
+ * What the graph was like that a run which begins is of.
+ * @param {HostNode | undefined} node
+ * @returns {string | null} null where no widget can tell
+ */
+function levelsKey(node) {
+  return node?.widgets?.find((widget) => widget.levelsKey)?.levelsKey?.() ?? null;
 }

@@ -17,6 +17,7 @@
  * @property {number[]} stepsPerStage that are done
  * @property {number[]} secondsPerStage
  * @property {(number | null)[]} secondsPerStep of each stage; null for one that has not been measured
+ * @property {string | null} [levelsKey] not the server's: what the graph was like that the levels are of
  */
 
 /**
@@ -34,15 +35,15 @@
  * @property {[number, number][]} intervals [stage, steps] in order
  * @property {number[]} sigmas levels of the run, one more than there are steps
  * @property {number[]} timesteps
+ * @property {string | null} levelsKey what the graph was like that the levels are of; null where that is not known
  */
 
 /**
  * @param {Message} message
- * @param {(number | null)[]} earlier seconds a step by stage, measured in an earlier run of the same node
  * @returns {LiveState}
  */
-export function liveState(message, earlier = []) {
-  const pace = message.secondsPerStep.map((measured, stage) => measured ?? earlier[stage] ?? null);
+export function liveState(message) {
+  const pace = message.secondsPerStep;
   const { step, steps, stage, stepsPerStage, secondsPerStage, names, finished, intervals, sigmas, timesteps } = message;
   return {
     step,
@@ -55,6 +56,7 @@ export function liveState(message, earlier = []) {
     intervals,
     sigmas,
     timesteps,
+    levelsKey: message.levelsKey ?? null,
     restSeconds: finished ? 0 : seconds(remaining(message), pace),
     savedSeconds: finished ? saved(stepsPerStage, pace) : null,
   };
@@ -116,18 +118,21 @@ export class LiveStore {
 
   /**
    * @param {Message} message
+   * @param {() => string | null} levelsKey asked at the first message of a prompt
    * @returns {LiveState}
    */
-  take(message) {
+  take(message, levelsKey = () => null) {
     const key = keyOf(message.workflow, message.node);
     const before = this.messages.get(key);
     const earlier = before ? before.secondsPerStep : [];
     const known = message.secondsPerStep.map((measured, stage) => measured ?? (samePlaces(before, message) ? earlier[stage] : null));
-    this.messages.set(key, { ...message, secondsPerStep: known });
+    const asked = before?.prompt === message.prompt ? before.levelsKey : levelsKey();
+    const kept = { ...message, secondsPerStep: known, levelsKey: asked };
+    this.messages.set(key, kept);
     if (message.finished) {
       this.keep();
     }
-    return liveState(message, known);
+    return liveState(kept);
   }
 
   /**

@@ -17,6 +17,7 @@ import { colourOf, textColourOn } from "./palette.js";
  * @property {number | null} savedSeconds against the finishing model alone
  * @property {number[]} [sigmas] the levels of the run, one more than there are steps
  * @property {number[]} [timesteps]
+ * @property {string | null} levelsKey what the graph was like that the levels are of; null where that is not known
  */
 
 /**
@@ -33,9 +34,10 @@ import { colourOf, textColourOn } from "./palette.js";
  * @property {number | null} dragged handle
  * @property {boolean} leaving whether letting go removes the dragged handle
  * @property {number | null} hover step under the pointer
+ * @property {boolean} hasOneSplit always: none can be added or removed
  * @property {boolean} canPaint
  * @property {number | null} brush stage that a drag paints
- * @property {boolean} hasPattern
+ * @property {boolean} canClear whether there is a pattern that the node itself holds
  * @property {LiveState | null} live
  * @property {boolean} editing whether a drag is going on, in which the steps matter more than the last run
  */
@@ -43,9 +45,8 @@ import { colourOf, textColourOn } from "./palette.js";
 /** Pixels of a segment that the handles at its ends may cover. */
 const HANDLE_ROOM = 6;
 
-const USE =
-  "Drag a handle to move a split; Shift for fine steps. Double click adds a split where a model waits for one;" +
-  " drag a handle out to remove it.";
+const USE = "Drag a handle to move a split; Shift for fine steps.";
+const COUNT_USE = " Double click adds a split where a model waits for one; drag a handle out to remove it.";
 const PAINT_USE = " Hold Alt, or choose a model below, and drag to paint steps: that writes the pattern.";
 
 /**
@@ -109,7 +110,8 @@ export class Drawing {
     this.message.hidden = !failed;
     this.message.style.display = failed ? "" : "none";
     this.ruler.style.visibility = failed ? "hidden" : "";
-    this.bar.title = failed ? "" : USE + (view.canPaint ? PAINT_USE : "");
+    const use = USE + (view.hasOneSplit ? "" : COUNT_USE) + (view.canPaint ? PAINT_USE : "");
+    this.bar.title = failed ? "" : use;
     this.bar.toggleAttribute("data-brush", view.brush !== null);
     this.segments.replaceChildren(...(failed ? [] : view.intervals.map((interval) => segment(interval, view))));
     const stride = tickStride(view.steps, view.width);
@@ -172,17 +174,17 @@ export class Drawing {
   }
 
   /** @param {View} view */
-  showStatus({ status, live, hasPattern, canPaint, hover, editing }) {
+  showStatus({ status, live, canClear, hover, editing }) {
     const left = element("span", "left");
     left.textContent = left.title = status;
     const right = element("span", live?.finished ? "good" : "right");
     const asked = hover !== null || editing; // about a step: its answer gets the room
     right.textContent = live && !asked ? liveText(live) : "";
     this.status.replaceChildren(left, right);
-    if (!live && hasPattern && canPaint) {
+    if (canClear && (!live || live.finished)) {
       const clear = element("button", "clear", { type: "button", title: "Clear the pattern: the splits count again." });
       clear.textContent = "clear pattern";
-      right.append(clear);
+      this.status.append(clear);
     }
   }
 

@@ -25,7 +25,8 @@ const SUBGRAPH_OUTPUT = -20;
 const LONGEST_WALK = 64;
 const MODEL_TYPES = ["MODEL", "GUIDER"];
 const PASSED_TYPES = [...MODEL_TYPES, "*"];
-const FILE_WIDGET = /^(ckpt|unet|dit|model|diffusion_model|gguf|checkpoint)(_name)?$/;
+const LEVEL_TYPES = [...PASSED_TYPES, "SIGMAS"];
+const FILE_WIDGET = /^(ckpt|unet|dit|ldm|model|diffusion_model|gguf|checkpoint)(_name)?$/;
 
 /**
  * @param {Graph} graph
@@ -278,11 +279,36 @@ function knownSampling(node) {
 }
 
 /**
+ * What the noise levels of a sampler's run come from, beside its plan: the nodes before it, and what they are set to.
+ * @param {GraphNode} sampler
+ * @param {GraphNode} node the one with the schedule: of its models only the finishing one has a say, of its texts none
+ * @param {string} final
+ */
+export function sourcesOf(sampler, node, final) {
+  const seen = new Map([[sampler, ""]]);
+  for (const each of seen.keys()) {
+    for (const input of linkedInputs(each, LEVEL_TYPES)) {
+      const origin = each !== node || input.name === final ? originOf(each.graph, input.link) : null;
+      if (origin && !seen.has(origin.node)) {
+        seen.set(origin.node, origin.node === node ? "" : settingsOf(origin));
+      }
+    }
+  }
+  return [...seen.values()];
+}
+
+/** @param {Origin} origin */
+function settingsOf({ node, slot }) {
+  const values = (node.widgets ?? []).map((/** @type {any} */ widget) => valueOf(node, widget.name));
+  return [node.type, node.mode, slot, ...values].join("\n");
+}
+
+/**
  * The run that a node's output is used in.
  * @param {GraphNode} node
- * @returns {Plan | null} null where no sampler is found downstream
+ * @returns {{plan: Plan | null, sampler: GraphNode}} no plan, and the node itself, where no sampler is found downstream
  */
-export function downstreamPlan(node) {
+export function downstreamRun(node) {
   const seen = new Set();
   let outputs = [{ graph: node.graph, links: node.outputs?.[0]?.links }];
   while (outputs.length && seen.size < LONGEST_WALK) {
@@ -295,7 +321,7 @@ export function downstreamPlan(node) {
       seen.add(reader);
       const plan = planOf(reader) ?? planOfSigmas(reader);
       if (plan) {
-        return plan;
+        return { plan, sampler: reader };
       }
       for (const output of reader.outputs ?? []) {
         if (PASSED_TYPES.includes(String(output.type))) {
@@ -304,7 +330,7 @@ export function downstreamPlan(node) {
       }
     }
   }
-  return null;
+  return { plan: null, sampler: node };
 }
 
 /**

@@ -15,9 +15,20 @@ import {
   removeBoundary,
   splitsText,
 } from "./edit.js";
-import { downstreamPlan, isLinked, modelName, planOf, samplingOf, stageInputs, valueOf, widgetOf } from "./graph.js";
+import {
+  downstreamRun,
+  isLinked,
+  modelName,
+  planOf,
+  samplingOf,
+  sourcesOf,
+  stageInputs,
+  valueOf,
+  widgetOf,
+} from "./graph.js";
 import { LevelsCache, plannedRun } from "./levels.js";
 import { positionAt, rulerMarks, stepAt, totalHeight } from "./layout.js";
+import { QueuedKeys } from "./queued.js";
 import { ScheduleError, checkSplits, general, intervalsOf, parseSpec, readSplits, resolve, runOf } from "./schedule.js";
 
 /** @typedef {import("./draw.js").LiveState} LiveState */
@@ -44,6 +55,8 @@ const ASSUMED_STEPS = 20;
 const WATCH_MS = 150;
 /** A handle let go this far above or below the bar is removed, in the bar's own pixels. */
 const LEAVE_DISTANCE = 34;
+/** A pointer that stays within this many pixels of the window clicks a handle and does not drag it. */
+const CLICK_DISTANCE = 3;
 const PAGE_STEPS = 5;
 /** A pattern with more hand-overs has no room for handles; it is painted instead. */
 const MOST_HANDLES = 40;
@@ -76,6 +89,12 @@ const KINDS = {
 };
 
 const levels = new LevelsCache((route) => api.fetchApi(route));
+const queued = new QueuedKeys();
+api.addEventListener("status", ({ detail }) => {
+  if (detail?.exec_info?.queue_remaining === 0) {
+    queued.forget();
+  }
+});
 
 /** Timelines that are on screen. One timer watches the widgets and the graph for all of them. */
 const shown = new Set();
@@ -104,6 +123,7 @@ function keepWatch(timeline, isShown) {
 /**
  * Everything the bar depends on, read afresh.
  * @typedef {object} Reading
+ * @property {string[]} inputs of the stages
  * @property {string[]} names
  * @property {string} unit
  * @property {string} pattern
@@ -111,7 +131,7 @@ function keepWatch(timeline, isShown) {
  * @property {Run} run
  * @property {string} note where the steps come from
  * @property {boolean} sure whether the noise levels are those of the models that are connected
- * @property {string} key of the run
+ * @property {string} key all that the noise levels of the run depend on
  * @property {boolean} locked whether a text comes over a link
  * @property {string | undefined} unknown the text whose value is known only in a run
  */
@@ -128,7 +148,7 @@ class Timeline {
     this.width = 240;
     /** @type {LiveState | null} */
     this.live = null;
-    /** @type {{key: string, sigmas: number[], timesteps: number[]} | null} levels of the last run */
+    /** @type {{key: string | null, sigmas: number[], timesteps: number[]} | null} levels of the last run */
     this.measured = null;
     /** @type {number | null} */
     this.hover = null;
@@ -153,10 +173,10 @@ class Timeline {
   read() {
     const { node, kind } = this;
     const inputs = kind.stages(node);
-    const plan = kind.samples ? planOf(node) : downstreamPlan(node);
+    const { plan, sampler } = kind.samples ? { plan: planOf(node), sampler: node } : downstreamRun(node);
     const sampling = samplingOf(node, kind.final);
     const found = plan ? levels.get(plan, sampling) : null;
-    const key = JSON.stringify([plan, inputs]);
+    const key = JSON.stringify([plan, inputs, sourcesOf(sampler, node, kind.final)]);
     let run = plan ? plannedRun(plan, found, kind.samples) : runOf(ASSUMED_STEPS);
     const measured = this.measured?.key === key && this.measured.sigmas.length === run.steps + 1 ? this.measured : null;
     if (measured) {
@@ -165,6 +185,7 @@ class Timeline {
     const unknown = kind.samples ? "steps come over a link" : "connect a sampler";
     const texts = [kind.splits, "unit", ...(this.canPaint ? ["pattern"] : [])];
     return {
+      inputs,
       names: inputs.map((input) => modelName(node, input)),
       unit: String(valueOf(node, "unit") ?? "steps"),
       pattern: this.canPaint ? String(valueOf(node, "pattern") ?? "") : "",
@@ -251,7 +272,7 @@ class Timeline {
    * @returns {View}
    */
   view(reading) {
-    const { names, unit, run } = reading;
+    const { inputs, names, unit, run } = reading;
     const view = {
       error: null,
       status: reading.note,
@@ -265,10 +286,11 @@ class Timeline {
       dragged: this.gesture?.index ?? null,
       leaving: this.gesture?.leaving ?? false,
       hover: this.hover !== null && this.hover < run.steps ? this.hover : null,
+      hasOneSplit: this.kind.isNumber,
       canPaint: this.canPaint,
       brush: this.brush,
-      hasPattern: reading.pattern.trim() !== "",
-      live: this.live,
+      canClear: reading.pattern.trim() !== "" && !isLinked(this.node, "pattern"),
+      live: this.live?.names.join() === inputs.join() ? this.live : null, // figures are by stage
       editing: this.gesture !== null,
     };
     try {
@@ -323,11 +345,27 @@ class Timeline {
     return note;
   }
 
+  /** The node's, among all of the open workflows. */
+  get id() {
+    return `${this.node.graph?.id}/${this.node.id}`;
+  }
+
+  /** The graph as it is now has been queued. */
+  noteQueued() {
+    queued.put(this.id, this.read().key);
+  }
+
+  /** What the levels of the prompt that begins are those of; null where that is not known. */
+  takeKey() {
+    const key = queued.take(this.id);
+    return key === undefined ? this.read().key : key;
+  }
+
   /** @param {LiveState | null} state */
   setLive(state) {
     this.live = state;
     if (state?.sigmas && state.timesteps) {
-      this.measured = { key: this.read().key, sigmas: state.sigmas, timesteps: state.timesteps };
+      this.measured = { key: state.levelsKey, sigmas: state.sigmas, timesteps: state.timesteps };
     }
     if (this.drawing.root.isConnected) {
       this.draw();
@@ -355,9 +393,9 @@ class Timeline {
     root.addEventListener("contextmenu", (event) => this.gesture && event.preventDefault());
     bar.addEventListener("pointermove", (event) => this.moved(event));
     bar.addEventListener("pointerleave", () => this.point(null));
-    bar.addEventListener("pointerup", () => this.finish(true));
-    bar.addEventListener("pointercancel", () => this.finish(false));
-    bar.addEventListener("lostpointercapture", () => this.finish(true));
+    bar.addEventListener("pointerup", (event) => this.released(event, true));
+    bar.addEventListener("pointercancel", (event) => this.released(event, false));
+    bar.addEventListener("lostpointercapture", (event) => this.released(event, true));
     bar.addEventListener("dblclick", (event) => this.doubled(event));
     chips.addEventListener("click", (event) => this.choose(event));
     status.addEventListener("click", (event) => this.clear(event));
@@ -382,8 +420,8 @@ class Timeline {
     }
     event.stopPropagation(); // or the page would drag the node
     const target = /** @type {HTMLElement} */ (event.target);
-    if (!this.drawing.bar.contains(target)) {
-      return;
+    if (!this.drawing.bar.contains(target) || this.gesture) {
+      return; // of two fingers the first one drags
     }
     const reading = this.read();
     const spec = this.parseLoosely(reading);
@@ -398,12 +436,25 @@ class Timeline {
     event.preventDefault(); // no text selection; focus is set below
     this.drawing.bar.setPointerCapture(event.pointerId);
     if (index !== null && !event.altKey) {
-      this.gesture = new Gesture(this, spec, index);
-      this.drawing.handles[index].focus({ preventScroll: true });
+      this.startDrag(event, reading, spec, index);
     } else if (brush !== null) {
       this.startPaint(event, reading, spec, brush);
     }
     this.moved(event);
+  }
+
+  /**
+   * @param {PointerEvent} event
+   * @param {Reading} reading
+   * @param {Spec} spec
+   * @param {number} index
+   */
+  startDrag(event, { run }, spec, index) {
+    const { x, width } = this.place(event);
+    const boundary = boundariesOf(spec, run)?.[index] ?? 0;
+    this.gesture = new Gesture(this, event, spec, { index, offset: x - (boundary / run.steps) * width });
+    this.drawing.handles[index].focus({ preventScroll: true });
+    this.draw();
   }
 
   /**
@@ -418,7 +469,7 @@ class Timeline {
       const { x, width } = this.place(event);
       const step = stepAt(x, width, run.steps);
       const stage = brush === "next" ? (owners[step] + 1) % spec.stages : brush;
-      this.gesture = new Gesture(this, spec, null, { owners, from: step, stage });
+      this.gesture = new Gesture(this, event, spec, { paint: { owners, from: step, stage } });
     } catch (error) {
       if (!(error instanceof ScheduleError)) {
         throw error;
@@ -435,13 +486,16 @@ class Timeline {
     if (!gesture) {
       return this.point(step);
     }
+    if (!gesture.follows(event)) {
+      return;
+    }
     if (gesture.paint) {
       const { owners, from, stage } = gesture.paint;
       this.write(paint(gesture.spec, owners, from, step, stage));
     } else if (gesture.index !== null) {
       const enough = gesture.spec.pattern.length > 0 || gesture.spec.splits.length > 0;
       gesture.leaving = !this.kind.isNumber && enough && names.length > 1 && away > LEAVE_DISTANCE;
-      const position = positionAt(x, width, run.steps);
+      const position = positionAt(x - gesture.offset, width, run.steps);
       this.write(moveBoundary(gesture.spec, run, gesture.index, position, event.shiftKey));
     }
     this.draw();
@@ -456,6 +510,16 @@ class Timeline {
     this.draw();
   }
 
+  /**
+   * @param {PointerEvent} event
+   * @param {boolean} keep
+   */
+  released({ pointerId }, keep) {
+    if (pointerId === this.gesture?.press.pointerId) {
+      this.finish(keep);
+    }
+  }
+
   /** @param {boolean} keep */
   finish(keep) {
     const { gesture } = this;
@@ -463,7 +527,7 @@ class Timeline {
       return;
     }
     this.gesture = null;
-    if (!keep) {
+    if (!keep && gesture.moving) {
       this.write(gesture.spec);
     } else if (gesture.leaving && gesture.index !== null) {
       this.write(removeBoundary(gesture.spec, this.read().run, gesture.index));
@@ -626,18 +690,36 @@ class Timeline {
 class Gesture {
   /**
    * @param {Timeline} timeline
+   * @param {PointerEvent} press
    * @param {Spec} spec before the drag
-   * @param {number | null} index of the handle
-   * @param {{owners: number[], from: number, stage: number} | null} [brush]
+   * @param {object} what is dragged: a handle, gripped `offset` pixels beside its place, or a brush
+   * @param {number | null} [what.index]
+   * @param {number} [what.offset]
+   * @param {{owners: number[], from: number, stage: number} | null} [what.paint]
    */
-  constructor(timeline, spec, index, brush = null) {
+  constructor(timeline, press, spec, { index = null, offset = 0, paint: brush = null }) {
     this.node = timeline.node;
     timeline.hover = null;
+    this.press = press;
     this.spec = spec;
     this.index = index;
+    this.offset = offset;
     this.paint = brush;
+    this.moving = brush !== null; // a press paints a step, but leaves a handle where it is
     this.leaving = false;
     beginChange(this.node);
+  }
+
+  /**
+   * Whether the drag goes on at this event: of its own pointer, and not before that has left the place of the press.
+   * @param {PointerEvent} event
+   */
+  follows({ pointerId, clientX, clientY }) {
+    if (pointerId !== this.press.pointerId) {
+      return false;
+    }
+    this.moving ||= Math.hypot(clientX - this.press.clientX, clientY - this.press.clientY) > CLICK_DISTANCE;
+    return this.moving;
   }
 
   end() {
@@ -727,7 +809,7 @@ function styleLink() {
 /**
  * Add the timeline to a new node that has a schedule; does nothing on others.
  * @param {GraphNode} node
- * @returns {any} the widget, which has `setLive(state: LiveState | null)`, or null
+ * @returns {any} the widget, or null; it has `setLive(state: LiveState | null)`, and `levelsKey()` of a run that begins
  */
 export function addTimeline(node) {
   const kind = KINDS[node.comfyClass];
@@ -747,6 +829,8 @@ export function addTimeline(node) {
   });
   widget.serialize = false;
   widget.setLive = (/** @type {LiveState | null} */ state) => timeline.setLive(state);
+  widget.levelsKey = () => timeline.takeKey();
+  widget.afterQueued = () => timeline.noteQueued(); // the page calls it
   const { onRemoved } = node;
   node.onRemoved = function (/** @type {any[]} */ ...args) {
     timeline.destroy();

@@ -175,6 +175,37 @@ def test_queued_prompts_each_start_from_nothing(told: ComfyPage) -> None:
     assert [first["step"] for first in firsts] == [0, 0]
 
 
+RULER = "[...driver.widget(id, 'tstitch_timeline').element.querySelectorAll('.tstitch-mark')].map(m => m.textContent)"
+
+
+def ruler(page: ComfyPage, node: str) -> list[str]:
+    """The numbers below the bar, once they are those of the widgets as they are now."""
+    page.page.wait_for_timeout(500)
+    return page.evaluate(f"id => {RULER}", node)
+
+
+def test_measured_levels_are_those_of_the_graph_that_was_queued(told: ComfyPage) -> None:
+    """The scheduler is changed while one prompt runs and a second waits: both have the levels of the old one."""
+    node = opened(told, "starter_tstitch", steps=LONG, unit="sigma", scheduler="beta")
+    told.show(node)
+    beta = ruler(told, node)
+    told.set_widget(node, "scheduler", "simple")
+    simple = ruler(told, node)
+    assert len(beta) > 2
+    assert simple != beta
+    done = told.runs_finished()
+    told.queue()
+    told.set_widget(node, "seed", next(SEEDS))
+    told.queue()
+    told.set_widget(node, "scheduler", "beta")
+    told.wait_for_runs(done + 2)
+    assert sum(message["finished"] for message in of_node(told, node)) == 2
+    assert ruler(told, node) == beta
+    told.wait_for_autosave()
+    told.reload()
+    assert ruler(told, node) == beta
+
+
 def test_a_node_in_a_subgraph_is_found(told: ComfyPage, renderer: str) -> None:
     node = opened(told, "starter_tstitch", steps=8)
     packed = told.evaluate("id => String(app.graph.convertToSubgraph(new Set([driver.locate(id)])).node.id)", node)

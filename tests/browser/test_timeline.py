@@ -55,6 +55,11 @@ class Timeline:
         values = self.page.widgets(self.node)
         assert {name: values[name] for name in texts} == texts
 
+    @property
+    def undo_entries(self) -> int:
+        tracker = "app.extensionManager.workflow.activeWorkflow.changeTracker"
+        return self.page.evaluate(f"() => {tracker}.undoQueue.length")
+
     def undo(self) -> None:
         self.keyboard.press("Control+z")
         self.page.settle(2)
@@ -108,6 +113,32 @@ def test_a_drag_writes_the_fraction_and_is_one_step_of_undo(sampler: Timeline) -
     sampler.expect_handles(4)
 
 
+@pytest.mark.parametrize(("unit", "value"), [("steps", 0.42), ("timestep", 0.83)])
+def test_a_click_on_a_handle_changes_nothing(sampler: Timeline, unit: str, value: float) -> None:
+    sampler.page.set_widget(sampler.node, "unit", unit)
+    sampler.page.set_widget(sampler.node, "fraction", value)
+    sampler.page.check_changes()
+    entries = sampler.undo_entries
+    handle = sampler.find("handle")
+    expect(handle).to_have_attribute("aria-valuetext", re.compile(rf"^{value}, "))
+    box = handle.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2
+    sampler.mouse.move(x, y)
+    sampler.mouse.down()
+    sampler.mouse.move(x + 2, y + 1)  # no hand is steady
+    sampler.mouse.up()
+    expect(handle).to_be_focused()
+    sampler.expect_texts(fraction=value)
+    sampler.page.settle(2)
+    assert sampler.undo_entries == entries
+
+
+def test_a_handle_that_is_gripped_at_its_side_does_not_jump(sampler: Timeline) -> None:
+    sampler.drag(8.3, 12.6)
+    sampler.expect_handles(12)
+
+
 def test_escape_takes_a_drag_back(sampler: Timeline) -> None:
     sampler.mouse.move(*sampler.point(8))
     sampler.mouse.down()
@@ -119,11 +150,41 @@ def test_escape_takes_a_drag_back(sampler: Timeline) -> None:
     sampler.expect_handles(8)
 
 
+def test_a_second_finger_does_not_disturb_a_drag(schedule: Timeline) -> None:
+    touch = schedule.page.page.context.new_cdp_session(schedule.page.page)
+
+    def finger(kind: str, *steps: float) -> None:
+        points = [dict(zip("xy", schedule.point(step), strict=True)) for step in steps]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    schedule.mouse.move(*schedule.point(6))
+    schedule.mouse.down()
+    schedule.mouse.move(*schedule.point(8))
+    finger("touchStart", 12)
+    finger("touchMove", 16)
+    finger("touchEnd")
+    schedule.expect_handles(8, 12)
+    schedule.mouse.move(*schedule.point(9))
+    schedule.mouse.up()
+    schedule.expect_handles(9, 12)
+    schedule.undo()
+    schedule.expect_texts(splits="0.3, 0.6")
+    schedule.expect_handles(6, 12)
+
+
 def test_the_one_split_of_a_sampler_can_be_neither_removed_nor_doubled(sampler: Timeline) -> None:
     sampler.drag(8, 10, away=150)
     sampler.double_click(15)
     sampler.expect_texts(fraction=0.5)
     sampler.expect_handles(10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_tooltip_tells_what_the_bar_can_do(page: ComfyPage, kind: str) -> None:
+    line = Timeline(page, page.add(kind))
+    expect(line.find("bar")).to_have_attribute("title", re.compile("^Drag a handle to move a split"))
+    adds = "Double click adds a split" in str(line.find("bar").get_attribute("title"))
+    assert adds == (kind in ("TStitchModelSchedule", "TStitchGuiders"))
 
 
 def test_keys_move_a_split(schedule: Timeline) -> None:
@@ -203,6 +264,14 @@ def test_texts_changed_from_outside_are_drawn(schedule: Timeline) -> None:
     schedule.expect_handles(5)
 
 
+def test_models_are_called_by_their_files(page: ComfyPage) -> None:
+    node = page.add("TStitchKSampler", (400, 50), steps=STEPS)
+    for name, socket in (("ldm/small.safetensors", "small_model"), ("large.ckpt", "model")):
+        page.connect(page.add("TStitchLoadLDM", (50, 50), ldm_name=name), 0, node, socket)
+    line = Timeline(page, node)
+    expect(line.find("chip > :nth-child(2)")).to_have_text(["small", "large"])
+
+
 def test_hovering_shows_step_and_noise_level(schedule: Timeline) -> None:
     schedule.mouse.move(*schedule.point(10.5))
     expect(schedule.find("status")).to_have_text(re.compile(r"^step 11 · t 0\.5 · . 0\.5 · B"))  # exact: all are flows
@@ -249,7 +318,14 @@ LIVE = {"steps": 20, "names": ["small_model", "model"], "savedSeconds": None}
 
 
 def live(page: ComfyPage, node: str, **state: object) -> None:
-    page.evaluate("([id, state]) => driver.widget(id, 'tstitch_timeline').setLive(state)", [node, {**LIVE, **state}])
+    """Show the state of a run of the graph as it is now."""
+    page.evaluate(
+        """([id, state]) => {
+          const widget = driver.widget(id, "tstitch_timeline");
+          widget.setLive({ ...state, levelsKey: widget.levelsKey() });
+        }""",
+        [node, {**LIVE, **state}],
+    )
 
 
 def test_a_run_lights_its_step_and_leaves_its_figures(sampler: Timeline, shot: Callable[[str], None]) -> None:
@@ -274,6 +350,81 @@ def test_a_run_lights_its_step_and_leaves_its_figures(sampler: Timeline, shot: C
     live_off = "id => driver.widget(id, 'tstitch_timeline').setLive(null)"
     page.evaluate(live_off, node)
     expect(sampler.find("chip").nth(0)).to_contain_text("8 steps")
+
+
+DONE = {"step": 20, "stage": 1, "secondsPerStage": [0.8, 6.0], "stepsPerStage": [8, 12], "restSeconds": 0}
+MEASURED = {"sigmas": [2.0 - step / 10 for step in range(21)], "timesteps": [1 - step / 20 for step in range(21)]}
+
+
+def test_measured_levels_end_with_the_shift_they_were_measured_for(page: ComfyPage) -> None:
+    node = page.add("TStitchKSampler", (700, 50), steps=STEPS)
+    shifted = page.add("ModelSamplingSD3", (400, 50), shift=1.0)
+    page.connect(page.add("TStitchLoadStarter", (50, 50), model="XL"), "MODEL", shifted, "model")
+    page.connect(shifted, "MODEL", node, "model")
+    line = Timeline(page, node)
+    live(page, node, **DONE, **MEASURED, finished=True)
+    line.mouse.move(*line.point(10.5))
+    expect(line.find("status")).to_contain_text(re.compile(r"step 11 · t 0\.5 · . 1 "))
+    page.set_widget(node, "fraction", 0.3)  # which model runs a step does not change its level
+    expect(line.find("status")).to_contain_text(re.compile(r"step 11 · t 0\.5 · . 1 "))
+    page.set_widget(shifted, "shift", 3.0)
+    expect(line.find("status")).to_contain_text(re.compile(r"step 11 · t 0\.75 · . 0\.75 "))
+
+
+def test_measured_levels_end_with_the_file_they_were_measured_for(page: ComfyPage) -> None:
+    node = page.add("TStitchModelSchedule", (400, 50))
+    loader = page.add("UNETLoader", (50, 50), unet_name="one.safetensors")
+    page.connect(loader, "MODEL", node, "final_model")
+    shifted = page.add("ModelSamplingContinuousEDM", (800, 50))  # also what comes after the schedule counts
+    page.connect(node, "MODEL", shifted, "model")
+    page.connect(shifted, "MODEL", page.add("KSampler", (1200, 50), steps=STEPS), "model")
+    line = Timeline(page, node)
+    names = ["model_1", "final_model"]
+    for changed, name, value in [(loader, "unet_name", "two.safetensors"), (shifted, "sigma_max", 80.0)]:
+        live(page, node, **DONE, **MEASURED, names=names, finished=True)
+        line.mouse.move(*line.point(10.5))
+        expect(line.find("status")).to_contain_text(re.compile(r"step 11 · t 0\.5 · . 1 "))
+        page.set_widget(changed, name, value)
+        expect(line.find("status")).to_contain_text("\N{ALMOST EQUAL TO}")
+
+
+def test_figures_of_other_inputs_are_not_shown(schedule: Timeline) -> None:
+    """The run was one of two models; a third has been connected since."""
+    page, node = schedule.page, schedule.node
+    live(page, node, **DONE, names=["model_1", "final_model"], finished=True)
+    expect(schedule.find("chip").nth(1)).to_contain_text("6 steps")
+    expect(schedule.find("status")).not_to_contain_text("6.8 s")
+    page.disconnect(node, "model_2")
+    expect(schedule.find("chip")).to_have_count(2)
+    expect(schedule.find("chip").nth(1)).to_contain_text("6.0 s")
+    expect(schedule.find("status")).to_contain_text("6.8 s")
+
+
+THREE = {**DONE, "secondsPerStage": [1.0, 2.0, 3.0], "stepsPerStage": [5, 5, 10]}
+THREE_NAMES = ["model_1", "model_2", "final_model"]
+
+
+def test_a_pattern_can_be_cleared_after_a_run(schedule: Timeline, shot: Callable[[str], None]) -> None:
+    page, node = schedule.page, schedule.node
+    page.set_widget(node, "pattern", "1x5 2x5 3x10")
+    live(page, node, **THREE, names=THREE_NAMES, finished=False)
+    expect(schedule.find("clear")).to_have_count(0)
+    live(page, node, **THREE, names=THREE_NAMES, finished=True, savedSeconds=3.2)
+    expect(schedule.find("status")).to_contain_text("6.0 s · saved 3.2 s (35 %)")
+    shot("timeline-clear-after-a-run")
+    schedule.find("clear").click()
+    schedule.expect_texts(pattern="")
+    expect(schedule.find("clear")).to_have_count(0)
+
+
+def test_a_pattern_over_a_link_cannot_be_cleared_here(schedule: Timeline) -> None:
+    page, node = schedule.page, schedule.node
+    page.set_widget(node, "pattern", "1x20")
+    expect(schedule.find("clear")).to_have_count(1)
+    page.connect(page.add("PrimitiveString", (50, 500), value="1x5 3x15"), 0, node, "pattern")
+    expect(schedule.find("status")).to_contain_text("set over a link")
+    expect(schedule.find("clear")).to_have_count(0)
+    page.set_widget(page.node_of_type("PrimitiveString"), "value", "")
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])

@@ -59,6 +59,17 @@ test("what was saved is unknown where the finishing model has never run", () => 
   assert.equal(store.take(message(alone)).savedSeconds, 10 * 1 - 10 * 0.125);
 });
 
+test("what the graph was like is asked once for each prompt, and outlives a reload", () => {
+  const memory = new Memory();
+  const store = new LiveStore(memory);
+  assert.equal(store.take(message(), () => "a").levelsKey, "a");
+  assert.equal(store.take(message({ step: 3 }), () => "b").levelsKey, "a");
+  store.take(message(FINISHED), () => "b");
+  assert.equal(store.of("w1", "7")?.levelsKey, "a");
+  assert.equal(new LiveStore(memory).of("w1", "7")?.levelsKey, "a");
+  assert.equal(store.take(message({ prompt: "p2" }), () => "b").levelsKey, "b");
+});
+
 test("nodes, instances of a subgraph and workflows are kept apart", () => {
   const store = new LiveStore(null);
   store.take(message({ node: "2:1", step: 1 }));

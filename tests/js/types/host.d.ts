@@ -34,6 +34,7 @@ interface HostWidget {
   element?: HTMLElement;
   onRemove?: () => void;
   setLive?: (state: any) => void;
+  levelsKey?: () => string | null;
   last_y?: number;
   computedHeight?: number;
   inputEl?: HTMLElement;
