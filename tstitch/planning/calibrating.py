@@ -68,8 +68,8 @@ class Point(NamedTuple):
 class Recorder:
     """The denoiser the sampler calls: keeps the last call at each of `levels`.
 
-    A second-order solver calls at the end of a step too; the call that begins the next step comes after it. SDE samplers
-    begin a flow model a little below t = 1, where the logarithm of its signal-to-noise ratio is finite.
+    A second-order solver calls at the end of a step too; the call that begins the next step comes after it. SDE
+    samplers begin a flow model a little below t = 1, where the logarithm of its signal-to-noise ratio is finite.
     """
 
     def __init__(self, predict: Any, levels: Sequence[float], mixing: Mixing, mask: Tensor | None) -> None:
