@@ -33,7 +33,7 @@ def mixing(model_sampling: Any, sigma: float) -> tuple[float, float]:
 
 
 def same_mixing(first: Any, second: Any) -> bool:
-    return all(
+    return first is second or all(
         math.isclose(p, q, rel_tol=_EXACT, abs_tol=_EXACT)
         for sigma in PROBES
         for p, q in zip(mixing(first, sigma), mixing(second, sigma), strict=True)

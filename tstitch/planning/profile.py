@@ -21,7 +21,7 @@ from .calibration import ModelMark
 logger = logging.getLogger("tstitch")
 
 FORMAT = "tstitch-profile"
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ModelTiming:
     step: float  # one step of a sampler that calls the model once a step, with guidance: the median
     mean: float  # the same on average, without far outliers: what many steps add up by
     spread: float  # interquartile range of the steps
-    setup: float  # what a run spends on this model besides its steps: conditioning, patches, clean-up
+    setup: float  # what a run spends on this model besides `mean` a step: noise, conditioning, a slower first step
     load: float  # from the offload device to the first step, patches included
     peak_bytes: int | None  # largest memory in use on the device; None where it keeps no count
     repeats: int  # steps that were timed

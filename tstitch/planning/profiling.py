@@ -108,24 +108,24 @@ def time_model(job: ProfileJob, model: Any, on_step: Callable[[], None]) -> Mode
     device = model.load_device
     load = load_seconds(model, job.samples(model).shape)
     samples = job.samples(model)
-    noise = comfy.sample.prepare_noise(samples, SEED)
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", job.steps_a_model)
     memory = PeakMemory(device)
 
     def run(levels: Tensor, after_step: Callable[[], None]) -> TimedSampler:
         sampler = TimedSampler(comfy.samplers.sampler_object("euler"), device)
-        sampler.run(job.guider(model), noise, samples, levels, after_step)
+        sampler.run(job.guider(model), samples, levels, after_step)
         return sampler
 
-    long, short = run(sigmas, on_step), run(sigmas[-2:], lambda: None)
-    steps = long.steps[WARM_UP:]
+    steps = run(sigmas, on_step).steps[WARM_UP:]
     low, _, high = quantiles(steps, n=4) if len(steps) > 1 else steps * 3
     fence = high + FAR_OUT * (high - low)
+    usual = mean(seconds for seconds in steps if seconds <= fence)
+    again = run(sigmas[-2:], lambda: None)  # one step; the first run after a load does some things once
     return ModelTiming(
         step=median(steps),
-        mean=mean(seconds for seconds in steps if seconds <= fence),
+        mean=usual,
         spread=high - low,
-        setup=min(long.setup, short.setup),  # the first run after a load does some things once
+        setup=max(again.seconds - usual, again.seconds - sum(again.steps)),
         load=load,
         peak_bytes=memory.peak(),
         repeats=job.repeats,
@@ -133,15 +133,15 @@ def time_model(job: ProfileJob, model: Any, on_step: Callable[[], None]) -> Mode
 
 
 class TimedSampler:
-    """The host's sampler, with the time of each of its steps."""
+    """The host's sampler, with the time of each of its steps and of the whole run."""
 
     def __init__(self, sampler: Any, device: torch.device) -> None:
         self._sampler, self._device = sampler, device
         self._since = 0.0
         self.steps: list[float] = []
-        self.setup = 0.0  # of the run around the sampler
+        self.seconds = 0.0  # noise, set-up and clean-up included
 
-    def run(self, guider: Any, noise: Tensor, latent: Tensor, sigmas: Tensor, after_step: Callable[[], None]) -> None:
+    def run(self, guider: Any, latent: Tensor, sigmas: Tensor, after_step: Callable[[], None]) -> None:
         def callback(step: int, denoised: Tensor, x: Tensor, total_steps: int) -> None:
             now = self._now()
             self.steps.append(now - self._since)
@@ -149,14 +149,13 @@ class TimedSampler:
             self._since = time.perf_counter()
 
         started = self._now()
+        noise = comfy.sample.prepare_noise(latent, SEED)
         guider.sample(noise, latent, self, sigmas, callback=callback, disable_pbar=True, seed=SEED)
-        self.setup += self._now() - started
+        self.seconds = self._now() - started
 
     def sample(self, *args: Any, **kwargs: Any) -> Tensor:
-        started = self._since = self._now()
-        result = self._sampler.sample(*args, **kwargs)
-        self.setup -= self._now() - started
-        return result
+        self._since = self._now()
+        return self._sampler.sample(*args, **kwargs)
 
     def _now(self) -> float:
         synchronize(self._device)
