@@ -5,24 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.rows import RESULTS, Row, front, pair_rows, pairs_of, read, speedup
-from tstitch.plots import FAINT, INK, PAPER, SEQUENCE, SOFT, TEXT, add_legend, color_of, new_axes
+from tstitch.plots import INK, PAPER, SEQUENCE, SOFT, TEXT, add_legend, color_of, new_axes
 
 TICKS = (1, 1.2, 1.5, 2, 3, 4, 6, 8)
 TENTHS = [tenth / 10 for tenth in range(0, 11, 2)]
 
 
 def draw_tradeoff(results: dict[str, Any]) -> None:
-    """FID over speed-up for each pair, with the Pareto front of all of them."""
+    """FID over speed-up for each pair and for fewer steps, with the Pareto front of all that is shown."""
     figure, axes = new_axes("Quality against speed, starter models", "speed-up over XL alone", "FID, lower is better")
-    rows = {row["key"]: row for row in sorted(results["rows"], key=speedup)}
+    rows = {row["key"]: row for row in results["rows"]}
     for index, pair in enumerate(pairs_of(results["rows"])):
         draw_curve(axes, pair_rows(results["rows"], pair), "o-", color=color_of(index), label=pair)
     fewer = read("fewer_steps")
     if fewer is not None:
+        rows |= {row["key"]: row for row in fewer["rows"]}
         alone = [row for row in fewer["rows"] if row["models"] == "XL"]
         few = [row for row in fewer["rows"] if row["models"] != "XL" and row["steps"] < max(x["steps"] for x in alone)]
         draw_curve(axes, sorted(alone, key=speedup), "s:", color=SOFT, label="XL with fewer steps")
-        draw_curve(axes, sorted(few, key=speedup), "D:", color=FAINT, label="both")
+        draw_curve(axes, sorted(few, key=speedup), "D:", color=color_of(4), label="both")
     draw_curve(axes, front(list(rows.values())), "--", color=INK, label="Pareto front")
     axes.set_xscale("log")
     axes.set_xticks([tick for tick in TICKS if tick <= 1.1 * max(map(speedup, rows.values()))])
