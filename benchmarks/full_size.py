@@ -56,7 +56,7 @@ def dits(nodes: dict[str, Any], folder: Path) -> Family:
     no_class = nodes["TStitchClassLabel"].GET_SCHEMA().inputs[2].options[0]
     positive, negative, latent = nodes["TStitchClassLabel"].execute(models["DiT-XL/2"], LABEL, no_class).result
     inputs = {"positive": positive, "negative": negative, "latent_image": latent, "cfg": 4.0}
-    return Family(models, (("DiT-S/2", "DiT-XL/2"), ("DiT-B/2", "DiT-XL/2")), inputs, rounds=9)
+    return Family(models, (("DiT-S/2", "DiT-XL/2"), ("DiT-B/2", "DiT-XL/2")), inputs, rounds=5)
 
 
 def stable_diffusions(nodes: dict[str, Any], folder: Path) -> Family:
@@ -77,7 +77,7 @@ def stable_diffusions(nodes: dict[str, Any], folder: Path) -> Family:
     inputs["latent_image"] = {"samples": torch.zeros(1, 4, 64, 64)}
     merged = nodes["TomePatchModel"].execute(large, MERGED).result[0]
     models = {"BK-SDM-Tiny": small.result[0], "SD 1.5": large, "SD 1.5, tokens merged": merged}
-    return Family(models, tuple(("BK-SDM-Tiny", name) for name in list(models)[1:]), inputs, rounds=3)
+    return Family(models, tuple(("BK-SDM-Tiny", name) for name in list(models)[1:]), inputs, rounds=2)
 
 
 def build_runs(nodes: dict[str, Any], family: Family, networks: Networks) -> Runs:
