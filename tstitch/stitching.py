@@ -313,11 +313,11 @@ def prepare_loading(memory: str, stages: Sequence[Stage], latent_shape: Sequence
     if alone and not nested:
         return
     patchers = [stage.patcher for stage in stages]
-    together = memory == "keep" or (memory == "auto" and fits_together(patchers, latent_shape))
+    together = not alone and (memory == "keep" or (memory == "auto" and fits_together(patchers, latent_shape)))
     for stage in stages:
         stage.shares_model = sum(stage.patcher.is_clone(patcher) for patcher in patchers) > 1
         if isinstance(stage.guider, CFGGuider):
-            stage.loader = StageLoader(stage.guider, deferred=alone or not together or share_weights(patchers))
+            stage.loader = StageLoader(stage.guider, deferred=not together or share_weights(patchers))
 
 
 def separate_patchers(guiders: Sequence[Any]) -> None:
