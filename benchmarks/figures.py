@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.rows import RESULTS, Row, front, pair_rows, pairs_of, read, speedup
+from benchmarks.rows import RESULTS, Row, fraction_of, front, pair_rows, pairs_of, read, speedup
 from tstitch.plots import INK, PAPER, SEQUENCE, SOFT, TEXT, add_legend, color_of, new_axes
 
 TICKS = (1, 1.2, 1.5, 2, 3, 4, 6, 8)
-TENTHS = [tenth / 10 for tenth in range(0, 11, 2)]
+FIFTHS = [fifth / 5 for fifth in range(6)]
 
 
 def draw_tradeoff(results: dict[str, Any]) -> None:
@@ -40,7 +40,7 @@ def draw_curve(axes: Any, rows: list[Row], style: str, **options: Any) -> None:
 def draw_simplex(results: dict[str, Any]) -> None:
     """FID of three models over the fractions of the first two; the rest of the steps is XL's."""
     figure, axes = new_axes("FID of S, then B, then XL", "fraction of the steps on S", "fraction on B", height=800)
-    points = [(*(row["calls"].get(name, 0) / row["steps"] for name in ("S", "B")), row) for row in results["rows"]]
+    points = [(fraction_of(row, "S"), fraction_of(row, "B"), row) for row in results["rows"]]
     small, middle, rows = zip(*points, strict=True)
     values = [row["fid"] for row in rows]
     axes.scatter(small, middle, c=values, cmap=f"{SEQUENCE}_r", s=1500, marker="s")
@@ -48,8 +48,8 @@ def draw_simplex(results: dict[str, Any]) -> None:
     for x, y, row in points:
         words = {"color": PAPER if row["fid"] < bright else INK, "fontsize": TEXT - 8}
         axes.annotate(f"{row['fid']:.2f}\n{speedup(row):.1f}x", (x, y), ha="center", va="center", **words)
-    axes.set_xticks(TENTHS)
-    axes.set_yticks(TENTHS)
+    axes.set_xticks(FIFTHS)
+    axes.set_yticks(FIFTHS)
     figure.savefig(RESULTS / "simplex.png")
 
 

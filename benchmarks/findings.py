@@ -13,7 +13,7 @@ def largest_lossless(rows: list[Row]) -> str:
         small, large = pair.split(ARROW)
         row = lossless(rows, pair)
         gain = cost({large: row["steps"]}) / cost(row["calls"])
-        found.append(f"{pair} {row['calls'].get(small, 0) / row['steps']:g} ({gain:.2f}x)")
+        found.append(f"{pair} {fraction_of(row, small):g} ({gain:.2f}x)")
     return (
         f"Three seeds of XL alone differ by {seed_spread():.3f} in FID. The largest fraction that loses no more, and"
         f" the speed-up over the pair's large model alone: {', '.join(found)}."
@@ -26,9 +26,9 @@ def fewer_steps_instead(rows: list[Row]) -> str:
     for row in rows:
         rivals = [rival for rival in alone if speedup(rival) >= speedup(row)]
         if ARROW in row["models"] and rivals:
-            rival = min(rivals, key=speedup)
+            rival, small = min(rivals, key=speedup), row["models"].split(ARROW)[0]
             found.append(
-                f"{row['models']} {fraction_of(row):g} with {row['steps']} steps has {row['fid']:.3f},"
+                f"{row['models']} {fraction_of(row, small):g} with {row['steps']} steps has {row['fid']:.3f},"
                 f" {rival['models']} with {rival['steps']} {rival['fid']:.3f}"
             )
     return f"FID in as much time: {'; '.join(found)}."
@@ -37,7 +37,7 @@ def fewer_steps_instead(rows: list[Row]) -> str:
 def orders(rows: list[Row]) -> str:
     """Two models that share the steps evenly; the paper has 10.06, 27.6 and, in the last order, 19.0."""
     names = {"1x10 2x10": "small first", "2x10 1x10": "large first", "2x5 1x10 2x5": "large, small, large"}
-    found = {row["pattern"]: row for row in rows if row["calls"]["S"] == row["steps"] / 2}
+    found = {row["pattern"]: row for row in rows if fraction_of(row, "S") == 0.5}
     words = [f"{names.get(pattern, 'interleaved')} {row['fid']:.3f}" for pattern, row in found.items()]
     return f"FID with half of the steps each: {', '.join(words)}."
 

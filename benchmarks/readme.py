@@ -7,22 +7,12 @@ from typing import Any
 
 from benchmarks.findings import FINDINGS
 from benchmarks.model_card import few_steps_table, table
-from benchmarks.report import pictures, speed_table
+from benchmarks.report import pictures, speed_caption, speed_table
 from benchmarks.rows import ARROW, read, speedup
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 MARK, END = "<!-- numbers -->\n", "<!-- end -->"
-
-
-def speed_caption(results: dict[str, Any]) -> str:
-    machine, setting = results["machine"], results["setting"]
-    return (
-        f"Seconds of a run on the starter models (`python dev.py bench speed`): {setting['batch']} pictures,"
-        f" {setting['steps']} steps of {setting['sampler']}, cfg {setting['cfg']:g}, {machine['threads']} CPU threads;"
-        f" medians of {setting['rounds']} rounds in which all rows take turns. *Over ideal* is the time over what the"
-        " same steps cost with each model alone: at 1 the switch is free."
-    )
 
 
 def quality_rows(results: dict[str, Any]) -> list[list[str]]:
@@ -62,7 +52,9 @@ def numbers() -> str:
     assert speeds is not None
     assert tradeoff is not None
     header = ["models", "steps", "FID", "FID to reconstructions", "class accuracy", "speed-up"]
-    parts = [speed_caption(speeds), speed_table(speeds), quality_caption(tradeoff)]
+    threads = f"{speeds['machine']['threads']} CPU threads"
+    title = f"Seconds of a run on the starter models (`python dev.py bench speed`), {threads}"
+    parts = [f"{title}: {speed_caption(speeds)}", speed_table(speeds), quality_caption(tradeoff)]
     parts += [table(header, quality_rows(tradeoff)), *findings()]
     parts += ["![FID over speed-up](benchmarks/results/tradeoff.png)", FEW_STEPS_CAPTION, few_steps_table()]
     return "\n\n".join(parts)

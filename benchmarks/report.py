@@ -41,21 +41,35 @@ def captioned(caption: str, header: list[str], rows: list[list[str]]) -> str:
 
 
 def speed(results: dict[str, Any]) -> str:
+    return f"{speed_caption(results)}\n\n{speed_table(results)}"
+
+
+def speed_caption(results: dict[str, Any]) -> str:
     setting = results["setting"]
-    caption = (
+    return (
         f"{setting['batch']} pictures, {setting['steps']} steps of {setting['sampler']}, cfg {setting['cfg']:g};"
         f" medians of {setting['rounds']} rounds in which all rows take turns. *Over ideal* is the time over what the"
         f" same steps cost with each model alone: at 1, switching is free. {OVERHEAD}"
     )
-    return f"{caption}\n\n{speed_table(results)}"
 
 
 def speed_table(results: dict[str, Any]) -> str:
+    return timed_table(results, "models and their steps", "seconds")
+
+
+def timed_table(results: dict[str, Any], first: str, seconds: str) -> str:
+    """Runs of one model and of several; `seconds` names their time, in the header and, with underscores, in a row."""
     rows = [
-        [row["run"], f"{row['seconds']:.3f}", f"{row['speedup']:.2f}x", calls_of(row), *switching(row)]
+        [
+            row["run"],
+            f"{row[seconds.replace(' ', '_')]:.3f}",
+            f"{row['speedup']:.2f}x" if "speedup" in row else "",
+            calls_of(row),
+            *switching(row),
+        ]
         for row in results["runs"]
     ]
-    return table(["models and their steps", "seconds", "speed-up", "model calls", *SWITCHING], rows)
+    return table([first, seconds, "speed-up", "model calls", *SWITCHING], rows)
 
 
 SWITCHING = ["over ideal", "overhead"]
@@ -75,17 +89,7 @@ def full_size(results: dict[str, Any]) -> str:
         f"Published sizes with random weights, one picture with guidance, {setting['steps']} steps of"
         f" {setting['sampler']}, a fraction of {setting['fraction']:g} on the smaller model. {OVERHEAD}"
     )
-    rows = [
-        [
-            row["run"],
-            f"{row['seconds_a_step']:.3f}",
-            f"{row['speedup']:.2f}x" if "speedup" in row else "",
-            calls_of(row),
-            *switching(row),
-        ]
-        for row in results["runs"]
-    ]
-    return captioned(caption, ["run", "seconds a step", "speed-up", "model calls", *SWITCHING], rows)
+    return f"{caption}\n\n{timed_table(results, 'run', 'seconds a step')}"
 
 
 def alternatives(results: dict[str, Any]) -> str:

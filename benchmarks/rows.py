@@ -51,9 +51,9 @@ def speedup(row: Row, reference: Callable[[Row], dict[str, float]] = twenty_step
     return cost(reference(row)) / cost(row["calls"])
 
 
-def fraction_of(row: Row) -> float:
-    """Of the steps, on the first of two models."""
-    return row["calls"][row["models"].split(ARROW)[0]] / sum(row["calls"].values())
+def fraction_of(row: Row, model: str) -> float:
+    """Of the steps, on `model`."""
+    return row["calls"].get(model, 0) / sum(row["calls"].values())
 
 
 def pairs_of(rows: list[Row]) -> list[str]:
@@ -65,7 +65,7 @@ def pair_rows(rows: list[Row], pair: str) -> list[Row]:
     """From the second model alone to the first alone, by rising fraction."""
     small, large = pair.split(ARROW)
     first, last = (next((row for row in rows if row["models"] == name), None) for name in (large, small))
-    stitched = sorted((row for row in rows if row["models"] == pair), key=fraction_of)
+    stitched = sorted((row for row in rows if row["models"] == pair), key=lambda row: fraction_of(row, small))
     return [row for row in (first, *stitched, last) if row is not None]
 
 
