@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.rows import RESULTS, Row, fraction_of, front, pair_rows, pairs_of, read, speedup
+from benchmarks.rows import ARROW, RESULTS, Row, fraction_of, front, pair_rows, pairs_of, read, speedup
 from tstitch.plots import INK, PAPER, SEQUENCE, SOFT, TEXT, add_legend, color_of, new_axes
 
 TICKS = (1, 1.2, 1.5, 2, 3, 4, 6, 8)
@@ -39,7 +39,9 @@ def draw_curve(axes: Any, rows: list[Row], style: str, **options: Any) -> None:
 
 def draw_simplex(results: dict[str, Any]) -> None:
     """FID of three models over the fractions of the first two; the rest of the steps is XL's."""
-    figure, axes = new_axes("FID of S, then B, then XL", "fraction of the steps on S", "fraction on B", height=800)
+    figure, axes = new_axes(
+        "FID and speed-up of S, then B, then XL", "fraction of the steps on S", "fraction on B", height=800
+    )
     points = [(fraction_of(row, "S"), fraction_of(row, "B"), row) for row in results["rows"]]
     small, middle, rows = zip(*points, strict=True)
     values = [row["fid"] for row in rows]
@@ -53,7 +55,20 @@ def draw_simplex(results: dict[str, Any]) -> None:
     figure.savefig(RESULTS / "simplex.png")
 
 
-FIGURES = {"tradeoff": draw_tradeoff, "simplex": draw_simplex}
+def draw_solvers_of_the_paper(results: dict[str, Any]) -> None:
+    """FID over the fraction on S, by DDIM in the paper's step counts and by the solver of the other figures."""
+    figure, axes = new_axes("S, then XL, by solver", "fraction of the steps on S", "FID, lower is better")
+    curves = {"DDIM, 50 steps": results, "DDIM, 100 steps": read("ddim_100"), "dpmpp_2m, 20 steps": read("tradeoff")}
+    for index, (label, known) in enumerate(curves.items()):
+        if known is not None:
+            rows = pair_rows(known["rows"], f"S{ARROW}XL")
+            points = [(fraction_of(row, "S"), row["fid"]) for row in rows]
+            axes.plot(*zip(*points, strict=True), "o-", linewidth=2.5, color=color_of(index), label=label)
+    add_legend(axes)
+    figure.savefig(RESULTS / "ddim_50.png")
+
+
+FIGURES = {"tradeoff": draw_tradeoff, "simplex": draw_simplex, "ddim_50": draw_solvers_of_the_paper}
 
 
 def main() -> None:

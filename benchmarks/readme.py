@@ -40,10 +40,11 @@ FEW_STEPS_CAPTION = (
 )
 
 
-def findings() -> list[str]:
-    """What each quality benchmark that has been run comes to, with its name."""
+def findings() -> str:
+    """What each quality benchmark that has been run comes to, as a list with their names."""
     known = {name: read(name) for name in FINDINGS}
-    return [f"{FINDINGS[name](results['rows'])} (`{name}`)" for name, results in known.items() if results is not None]
+    found = {name: FINDINGS[name][0](results["rows"]) for name, results in known.items() if results is not None}
+    return "\n".join(f"- `{name}`: {finding}" for name, finding in found.items())
 
 
 def numbers() -> str:
@@ -55,7 +56,7 @@ def numbers() -> str:
     threads = f"{speeds['machine']['threads']} CPU threads"
     title = f"Seconds of a run on the starter models (`python dev.py bench speed`), {threads}"
     parts = [f"{title}: {speed_caption(speeds)}", speed_table(speeds), quality_caption(tradeoff)]
-    parts += [table(header, quality_rows(tradeoff)), *findings()]
+    parts += [table(header, quality_rows(tradeoff)), findings()]
     parts += ["![FID over speed-up](benchmarks/results/tradeoff.png)", FEW_STEPS_CAPTION, few_steps_table()]
     return "\n\n".join(parts)
 

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks import figures
 from benchmarks.findings import FINDINGS
 from benchmarks.model_card import table
-from benchmarks.rows import ARROW, Row, large_alone, read, speedup, twenty_steps
+from benchmarks.rows import ARROW, Row, large_alone, read, speedup, twenty_steps, words_of
 
 REPORT = Path(__file__).parent / "README.md"
 
@@ -215,13 +215,6 @@ def pictures(results: dict[str, Any]) -> str:
     return f"{results['samples']:,} pictures".replace(",", " ")
 
 
-def words_of(row: Row) -> str:
-    words = [f"seed {row['seed']}"] if row["seed"] else []
-    words += ["two samplers"] if row["chained"] else []
-    words += [f"EasyCache {row['cache']:g}"] if row["cache"] else []
-    return ", ".join(words)
-
-
 TWENTY = "20 steps, cfg 1, one seed unless said."
 
 
@@ -237,7 +230,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "simplex": ("Three models", quality(f"S, then B, then XL, in tenths of the steps. {TWENTY}", twenty_steps)),
     "ddim_50": ("DDIM, 50 steps", quality("The paper's solver.", large_alone)),
     "ddim_100": ("DDIM, 100 steps", quality("The paper's solver.", large_alone)),
-    "order": ("Order", quality(f"Half of the steps each. {TWENTY}", twenty_steps)),
+    "order": ("Order", quality(f"Small first, and otherwise. {TWENTY}", twenty_steps)),
     "fewer_steps": ("Fewer steps instead", quality("XL alone with fewer steps, against 20.", twenty_steps)),
     "solvers": ("Solvers", quality("Against XL alone with the same steps.", large_alone)),
     "seam": ("The seam", quality("One loop against two chained samplers.", large_alone)),
@@ -254,7 +247,7 @@ def report() -> str:
         results = read(name)
         if results is not None:
             parts += [f"## {title} (`{name}`)", show(results)]
-            parts += [FINDINGS[name](results["rows"])] if name in FINDINGS else []
+            parts += [find(results["rows"]) for find in FINDINGS.get(name, ())]
             parts += [f"![{title}](results/{name}.png)"] if name in figures.FIGURES else []
             parts += [f"Measured on {machine_line(results)}."] if "machine" in results else []
     return "\n\n".join(parts) + "\n"

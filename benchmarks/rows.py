@@ -56,6 +56,14 @@ def fraction_of(row: Row, model: str) -> float:
     return row["calls"].get(model, 0) / sum(row["calls"].values())
 
 
+def words_of(row: Row) -> str:
+    """What sets a row apart from the plain run of its models and steps, other than its cfg."""
+    words = [f"seed {row['seed']}"] if row["seed"] else []
+    words += ["two samplers"] if row["chained"] else []
+    words += [f"EasyCache {row['cache']:g}"] if row["cache"] else []
+    return ", ".join(words)
+
+
 def pairs_of(rows: list[Row]) -> list[str]:
     """The mixtures among `rows`."""
     return list(dict.fromkeys(row["models"] for row in rows if ARROW in row["models"]))

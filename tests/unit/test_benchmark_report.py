@@ -56,6 +56,36 @@ def test_fewer_steps_are_compared_at_no_more_time(monkeypatch: pytest.MonkeyPatc
     assert findings.fewer_steps_instead(rows).endswith("0.4 with 10 steps has 0.500, XL with 6 0.060.")
 
 
+def test_the_fastest_lossless_row_is_found_among_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(findings, "seed_spread", lambda: 0.02)
+    monkeypatch.setattr(rows_module, "seconds_alone", lambda: {"S": 1.0, "XL": 10.0})
+    plain = {"models": "XL", "pattern": "", "cfg": "1", "seed": 0, "chained": False, "cache": 0.0}
+    rows = [
+        plain | {"calls": {"XL": calls}, "fid": fid, "pattern": f"1x{calls}", "cfg": cfg}
+        for calls, fid, cfg in ((20, 0.3, "1"), (12, 0.32, "1"), (8, 0.31, "2, 1"), (5, 0.321, "1"))
+    ]
+    assert findings.fastest_lossless(rows).endswith("XL 1x8 cfg 2, 1, 2.50x (0.310 against 0.300).")
+
+
+def test_orders_are_named_at_each_share() -> None:
+    patterns = {"1x2 2x2": 0.1, "2x2 1x2": 0.2, "1x1 2x1 1x1 2x1": 0.3, "2x1 1x2 2x1": 0.4}
+    rows = [{"pattern": pattern, "calls": {"S": 2, "XL": 2}, "fid": fid} for pattern, fid in patterns.items()]
+    rows.append({"pattern": "2x3 1x1", "calls": {"S": 1, "XL": 3}, "fid": 0.5})
+    assert findings.orders(rows) == (
+        "FID with 50 % of the steps on S small first 0.100, large first 0.200, interleaved 0.300, large-small-large"
+        " 0.400; with 25 % of the steps on S large first 0.500."
+    )
+
+
+def test_a_solver_is_compared_with_itself() -> None:
+    rows = [
+        {"models": models, "sampler": sampler, "steps": 10, "fid": fid}
+        for sampler, fids in (("ddim", (0.3, 0.35)), ("euler", (0.4, 0.39)))
+        for models, fid in zip(("XL", f"S{findings.ARROW}XL"), fids, strict=True)
+    ]
+    assert findings.by_solver(rows).endswith("at 10 steps ddim +0.050, euler -0.010.")
+
+
 def test_one_loop_comes_before_the_chain() -> None:
     rows = [
         {"steps": steps, "chained": chained, "fid": fid}
