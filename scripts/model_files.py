@@ -39,6 +39,9 @@ BK_SDM_TINY = hugging_face(
     "unet/diffusion_pytorch_model.safetensors",
 )
 SDXL = hugging_face("sd_xl_base_1.0.safetensors", "checkpoints", "stabilityai/stable-diffusion-xl-base-1.0")
+SDXL_REFINER = hugging_face(
+    "sd_xl_refiner_1.0.safetensors", "checkpoints", "stabilityai/stable-diffusion-xl-refiner-1.0"
+)
 SSD_1B = hugging_face("SSD-1B-A1111.safetensors", "checkpoints", "segmind/SSD-1B")
 CANNY = hugging_face(
     "controlnet-canny-sdxl-1.0-fp16.safetensors",

@@ -29,7 +29,8 @@ def model_names(node: dict[str, Any]) -> set[str]:
 def test_there_is_one_for_every_surface_and_pair() -> None:
     surfaces = {"tstitch", "three_models", "schedule", "guiders", "img2img", "inpaint", "pattern", "shortcut"}
     pairs = {"dit_s_dit_xl", "dit_s_b_xl", "dit_s_u_vit", "ldm_s_ldm", "bk_sdm_sd14", "stylised_sd15", "ssd_1b_sdxl"}
-    pairs |= {"ssd_1b_sdxl_canny", "ssd_1b_sdxl_lcm", "shortcut_4_steps", "wan21_video", "wan22_video", "lumina_flux"}
+    pairs |= {"ssd_1b_sdxl_canny", "ssd_1b_sdxl_lcm", "ssd_1b_sdxl_refiner", "shortcut_4_steps"}
+    pairs |= {"wan21_video", "wan22_video", "lumina_flux"}
     assert {f"starter_{name}" for name in surfaces} | pairs <= {path.stem for path in FILES}
 
 
