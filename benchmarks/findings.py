@@ -31,9 +31,10 @@ def fastest_lossless(rows: list[Row]) -> str:
     cfg = "" if best["cfg"] == "1" else f"cfg {best['cfg']}"
     name = " ".join(filter(None, (best["models"], best["pattern"], cfg, words_of(best))))
     gain = cost(slowest["calls"]) / cost(best["calls"])
+    fid, accuracy = (f"{best[key]:.3f} against {slowest[key]:.3f}" for key in ("fid", "accuracy"))
     return (
         f"The fastest of these that loses no more FID than seeds differ by ({seed_spread():.3f}): {name}, {gain:.2f}x"
-        f" ({best['fid']:.3f} against {slowest['fid']:.3f})."
+        f" (FID {fid}, accuracy {accuracy})."
     )
 
 

@@ -59,12 +59,14 @@ def test_fewer_steps_are_compared_at_no_more_time(monkeypatch: pytest.MonkeyPatc
 def test_the_fastest_lossless_row_is_found_among_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(findings, "seed_spread", lambda: 0.02)
     monkeypatch.setattr(rows_module, "seconds_alone", lambda: {"S": 1.0, "XL": 10.0})
-    plain = {"models": "XL", "pattern": "", "cfg": "1", "seed": 0, "chained": False, "cache": 0.0}
+    plain = {"models": "XL", "pattern": "", "cfg": "1", "seed": 0, "chained": False, "cache": 0.0, "accuracy": 0.9}
     rows = [
         plain | {"calls": {"XL": calls}, "fid": fid, "pattern": f"1x{calls}", "cfg": cfg}
         for calls, fid, cfg in ((20, 0.3, "1"), (12, 0.32, "1"), (8, 0.31, "2, 1"), (5, 0.321, "1"))
     ]
-    assert findings.fastest_lossless(rows).endswith("XL 1x8 cfg 2, 1, 2.50x (0.310 against 0.300).")
+    assert findings.fastest_lossless(rows).endswith(
+        "XL 1x8 cfg 2, 1, 2.50x (FID 0.310 against 0.300, accuracy 0.900 against 0.900)."
+    )
 
 
 def test_orders_are_named_at_each_share() -> None:
