@@ -20,8 +20,8 @@
  */
 
 const BYPASSED = 4;
-const SUBGRAPH_INPUT = -10;
-const SUBGRAPH_OUTPUT = -20;
+const SUBGRAPH_INPUT = "-10"; // ids are numbers in older pages, texts in newer ones
+const SUBGRAPH_OUTPUT = "-20";
 const LONGEST_WALK = 64;
 const MODEL_TYPES = ["MODEL", "GUIDER"];
 const PASSED_TYPES = [...MODEL_TYPES, "*"];
@@ -66,7 +66,7 @@ function originOf(graph, linkId, depth = 0) {
   if (!link || depth > LONGEST_WALK) {
     return null;
   }
-  if (link.origin_id === SUBGRAPH_INPUT) {
+  if (String(link.origin_id) === SUBGRAPH_INPUT) {
     const [parent] = parentsOf(graph);
     return parent ? originOf(parent.graph, parent.inputs[link.origin_slot]?.link, depth + 1) : null;
   }
@@ -119,7 +119,7 @@ function readersOf(graph, linkIds, depth = 0) {
     if (!link) {
       return [];
     }
-    if (link.target_id === SUBGRAPH_OUTPUT) {
+    if (String(link.target_id) === SUBGRAPH_OUTPUT) {
       return parentsOf(graph).flatMap((parent) => {
         return readersOf(parent.graph, parent.outputs?.[link.target_slot]?.links, depth + 1);
       });
