@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_base
-import comfy.ops
 import comfy.supported_models
 import comfy.utils
 import torch
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 
 from ..errors import StitchError
 from .checkpoint import Checkpoint, check_weights, read_checkpoint
-from .host_model import build_patcher
+from .host_model import EagerLayers, build_patcher
 from .patches import check_channels
 
 LEVELS = 4  # of Stable Diffusion
@@ -90,7 +89,7 @@ def load_bksdm(path: str | Path, name: str | None = None, dtype: torch.dtype | N
     """A BK-SDM U-Net in the diffusers layout as a MODEL. Raises StitchError."""
     checkpoint = read_checkpoint(path, name)
     unet_config = infer_unet_config(checkpoint)
-    network = SlimUNet(**unet_config, device="meta", operations=comfy.ops.disable_weight_init).state_dict()
+    network = SlimUNet(**unet_config, device="meta", operations=EagerLayers).state_dict()
     levels = len(unet_config["channel_mult"])
     names: dict[str, str] = {}
     for original, target in comfy.utils.unet_to_diffusers(ORIGINAL_LAYOUT).items():

@@ -8,12 +8,20 @@ from typing import Any
 import comfy.latent_formats
 import comfy.model_management as mm
 import comfy.model_patcher
+import comfy.ops
 import comfy.utils
 import torch
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrappers
 from torch import Tensor, nn
 
 from ..errors import StitchError
+
+
+class EagerLayers(comfy.ops.disable_weight_init):
+    """Layers that tell the shapes of their weights at once; those of newer hosts have none until they are loaded."""
+
+    Linear = nn.Linear
+    Embedding = nn.Embedding
 
 
 def build_patcher(
@@ -29,9 +37,11 @@ def build_patcher(
     )
     config.set_inference_dtype(dtype, mm.unet_manual_cast(dtype, load_device, dtypes))
     model = config.get_model(state_dict)
+    model.load_model_weights(state_dict, "")  # before any move, which layers without weights cannot make
+    for parameter in model.diffusion_model.parameters():
+        parameter.data = parameter.data.to(dtype)  # such layers take over the file's
     offload_device = mm.unet_offload_device()
     model.to(offload_device)
-    model.load_model_weights(state_dict, "")
     return comfy.model_patcher.ModelPatcher(model, load_device=load_device, offload_device=offload_device)
 
 

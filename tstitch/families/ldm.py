@@ -6,7 +6,6 @@ from typing import Any
 
 import comfy.latent_formats
 import comfy.model_base
-import comfy.ops
 import comfy.supported_models_base
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch import Tensor
 from ..labels import ClassSet
 from .class_model import ClassModel
 from .dit import LabelEmbedder
+from .host_model import EagerLayers
 from .patches import check_channels
 
 IMAGE_SIZE = 256  # pixels a side of the training images
@@ -22,9 +22,7 @@ IMAGE_SIZE = 256  # pixels a side of the training images
 class ClassUNet(UNetModel):
     """The host's U-Net, which embeds classes itself and attends to them as others to text."""
 
-    def __init__(
-        self, classes: int, class_width: int, operations: Any = comfy.ops.disable_weight_init, **config: Any
-    ) -> None:
+    def __init__(self, classes: int, class_width: int, operations: Any = EagerLayers, **config: Any) -> None:
         super().__init__(operations=operations, context_dim=class_width, **config)
         factory = {"dtype": config.get("dtype"), "device": config.get("device")}
         self.class_embedding = LabelEmbedder(classes, class_width, operations, **factory)
