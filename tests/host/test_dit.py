@@ -18,6 +18,7 @@ import pytest
 import torch
 from comfy.model_base import ModelType
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tstitch.errors import StitchError
 from tstitch.families.attention import ATTENTION_TAKES_OPTIONS
@@ -161,6 +162,23 @@ def test_small_dtypes_load_and_stay_close(dtype: torch.dtype, tmp_path: Path) ->
         error = (sample(model) - expected).norm() / expected.norm()
         assert 0 < error < {1: 0.4, 2: 0.03}[dtype.itemsize]
     assert {value.dtype for value in model.model.diffusion_model.state_dict().values()} == {dtype}
+
+
+def test_no_row_is_looked_up_in_fp8(tmp_path: Path) -> None:
+    """GPUs look up rows of fp8 in the newest versions of torch only."""
+
+    class Lookups(TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if function is torch.ops.aten.embedding.default:
+                seen.append(args[0].dtype)
+            return function(*args, **kwargs or {})
+
+    seen: list[torch.dtype] = []
+    config = dit_config()
+    model = load(save(original_weights(config), tmp_path / "DiT.safetensors"), dtype=torch.float8_e4m3fn)
+    with Lookups():
+        raw(model, *batch(config))
+    assert seen == [torch.float32]
 
 
 def test_a_learned_position_embedding_is_kept_and_interpolated(tmp_path: Path) -> None:

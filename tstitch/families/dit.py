@@ -131,7 +131,9 @@ class LabelEmbedder(nn.Module):
         null = 1 - weights.sum(dim=-1, keepdim=True)
         weights = torch.cat([weights, null], dim=-1)  # (N, classes + 1)
         rows = torch.arange(weights.shape[-1], device=weights.device)
-        return weights.to(dtype) @ self.embedding_table(rows).to(dtype)  # (N, D)
+        # Asks the host's tables to cast first: on a GPU, most versions of torch look up no rows in fp8.
+        options = {"out_dtype": dtype} if hasattr(self.embedding_table, "comfy_cast_weights") else {}
+        return weights.to(dtype) @ self.embedding_table(rows, **options).to(dtype)  # (N, D)
 
 
 def build_embedders(config: DiTConfig, operations: Any, **factory: Any) -> dict[str, nn.Module]:
