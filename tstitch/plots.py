@@ -71,6 +71,11 @@ def add_legend(axes: Any, **options: Any) -> None:
     legend.set_zorder(10)
 
 
+def short(pattern: str, length: int = 28) -> str:
+    """A pattern that leaves room for the curves beside it."""
+    return pattern if len(pattern) <= length else pattern[: length - 3].rsplit(" ", 1)[0] + " ..."
+
+
 def color_of(index: int) -> str:
     return COLORS[index % len(COLORS)]
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from .metrics import cosine_similarity, psnr, ssim
-from .plots import INK, PAPER, SOFT, TEXT, add_legend, color_of, new_axes, to_image
+from .plots import INK, PAPER, SOFT, TEXT, add_legend, color_of, new_axes, short, to_image
 from .sweep import Run
 
 CELL_RANGE = (160, 512)  # pixels of a picture's longer side
@@ -118,7 +118,7 @@ def seconds_texts(seconds: float, reference: float) -> tuple[str, str]:
 
 def speed_quality_figure(runs: Sequence[Run], found: Sequence[Quality]) -> Tensor:
     """Likeness to the reference against seconds, with a line through the runs that are no patterns. IMAGE."""
-    reference = runs[reference_of(runs)].entry.label
+    reference = short(runs[reference_of(runs)].entry.label)
     figure, axes = new_axes("Speed and likeness", "seconds", f"likeness to {reference}")
     line = sorted((run.seconds, index) for index, run in enumerate(runs) if not run.entry.spec.pattern)
     for number, (label, name) in enumerate({"SSIM of the pictures": "ssim", "cosine of the latents": "cosine"}.items()):
@@ -128,7 +128,7 @@ def speed_quality_figure(runs: Sequence[Run], found: Sequence[Quality]) -> Tenso
     for run, quality in zip(runs, found, strict=True):
         beside = bool(run.entry.spec.pattern)
         axes.annotate(
-            run.entry.label,
+            short(run.entry.label),
             (run.seconds, quality.ssim),
             (12, 0) if beside else (0, -10),
             textcoords="offset points",

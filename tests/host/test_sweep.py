@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -16,7 +18,7 @@ from tstitch import sweep as sweeping
 from tstitch.errors import StitchError
 from tstitch.stitched_model import ModelStage
 from tstitch.sweep import Sweep, parse_entries
-from tstitch.sweep_views import qualities, reference_of
+from tstitch.sweep_views import qualities, reference_of, speed_quality_figure
 from tstitch_testing.models import calls_of, conditioning, gaussian_model
 from tstitch_testing.sampling import ksample, stitched
 
@@ -68,6 +70,16 @@ def test_likeness_is_to_the_large_model_alone() -> None:
     assert values[0].cosine < values[1].cosine < 1
     assert values[0].psnr < values[1].psnr
     assert values[0].ssim < values[2].ssim == pytest.approx(1)
+
+
+def test_a_long_pattern_leaves_the_plot_its_room() -> None:
+    interleaved = " ".join(["1x1 2x1"] * 10)
+    found = run(f"1, 0.5\n{interleaved}\n0", sweep(steps=20))
+    found = [replace(one, seconds=seconds) for one, seconds in zip(found, (0.7, 2.4, 2.6, 4.0), strict=True)]
+    pictures = [one.samples[:, :3].movedim(1, -1).sigmoid() for one in found]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns where the axes collapse
+        speed_quality_figure(found, qualities(found, pictures))
 
 
 def test_a_finished_sweep_is_not_sampled_again() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..plots import INK, PAPER, TEXT, add_legend, color_of, new_axes, to_image
+from ..plots import INK, PAPER, TEXT, add_legend, color_of, new_axes, short, to_image
 from .budget import Plan
 from .problem import Choice
 from .profile import Profile, milliseconds
@@ -66,10 +66,6 @@ def place(plan: Plan, choice: Choice) -> float:
     if plan.request.profile is not None:
         return choice.seconds
     return choice.owners.count(len(plan.request.models) - 1) / len(choice.owners)
-
-
-def short(pattern: str, length: int = 28) -> str:
-    return pattern if len(pattern) <= length else pattern[: length - 3].rsplit(" ", 1)[0] + " ..."
 
 
 def plan_table(plan: Plan) -> str:
