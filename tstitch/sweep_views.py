@@ -150,7 +150,7 @@ def table(runs: Sequence[Run], found: Sequence[Quality]) -> str:
     for run, quality in zip(runs, found, strict=True):
         steps = f"{run.small_steps}/{len(run.schedule.owners)}"
         speed = f"{reference.seconds / run.seconds:.2f}x" if run.seconds > 0 else "-"
-        db = f"{quality.psnr:.2f}" if math.isfinite(quality.psnr) else "equal"
+        db = "equal" if quality.psnr == math.inf else f"{quality.psnr:.2f}"
         lines.append(
             f"{run.entry.label:<{width}}  {steps:>11}  {_readable(run.seconds):>8}  {speed:>8}  {quality.cosine:7.4f}"
             f"  {db:>7}  {quality.ssim:6.4f}"

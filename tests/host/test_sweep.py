@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +19,7 @@ from tstitch import sweep as sweeping
 from tstitch.errors import StitchError
 from tstitch.stitched_model import ModelStage
 from tstitch.sweep import Sweep, parse_entries
-from tstitch.sweep_views import qualities, reference_of, speed_quality_figure
+from tstitch.sweep_views import qualities, reference_of, speed_quality_figure, table
 from tstitch_testing.models import calls_of, conditioning, gaussian_model
 from tstitch_testing.sampling import ksample, stitched
 
@@ -70,6 +71,13 @@ def test_likeness_is_to_the_large_model_alone() -> None:
     assert values[0].cosine < values[1].cosine < 1
     assert values[0].psnr < values[1].psnr
     assert values[0].ssim < values[2].ssim == pytest.approx(1)
+
+
+def test_pictures_that_are_no_numbers_are_not_called_equal() -> None:
+    found = run("0, 1", sweep(gaussian_model(math.nan)))
+    pictures = [one.samples[:, :3].movedim(1, -1).sigmoid() for one in found]
+    first, second = (line.split() for line in table(found, qualities(found, pictures)).splitlines()[1:3])
+    assert (first[5], second[5]) == ("equal", "nan")
 
 
 def test_a_long_pattern_leaves_the_plot_its_room() -> None:
