@@ -45,6 +45,7 @@ def content(**changes: object) -> str:
         content(timing={"step": 1.0}),
         content(timing={**vars(TIMING), "step": "1"}),
         content(timing={**vars(TIMING), "step": float("nan")}),
+        content(timing={**vars(TIMING), "step": 10**400}),
         content(timing={**vars(TIMING), "step": 0.0}),
         content(timing={**vars(TIMING), "load": -1.0}),
     ],

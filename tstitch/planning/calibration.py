@@ -6,7 +6,7 @@ Plain numbers and JSON, no tensors and no host; `calibrating` measures them.
 from __future__ import annotations
 
 import json
-import math
+import sys
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -20,6 +20,7 @@ FORMAT = "tstitch-calibration"
 VERSION = 1
 
 ORDERS = ("small-first", "large-small-large", "large-first", "either")
+LARGEST_LOG = 300  # of an amplitude: that of the largest float32 is 89
 CLEARLY_MORE = 1.1  # times as large, so that an order is worth a choice
 
 Rows = tuple[tuple[float, ...], ...]  # [model][step]
@@ -161,7 +162,9 @@ def _problems(found: Calibration) -> list[str]:
     wrong = [name for name in names if not _is_table(getattr(found, name), len(found.models), length)]
     if wrong:
         return [f"{wrong[0]} must have {length} numbers for each of {len(found.models)} models"]
-    if any(found.relative_error[-1]):
+    if min(map(min, found.noise_error)) < 0:
+        return ["noise_error must be 0 or more"]
+    if any(found.relative_error[-1]) or any(found.noise_error[-1]):
         return ["the error of the base model must be 0"]
     return _problems_of_run(found) + _problems_of_spectrum(found, length)
 
@@ -184,6 +187,8 @@ def _problems_of_spectrum(found: Calibration, length: int) -> list[str]:
         return ["log_amplitude must have one table a model"]
     if not all(_is_table(table, length, bands) for table in tables):
         return [f"log_amplitude must have {bands} numbers a step"]
+    if any(abs(value) > LARGEST_LOG for table in tables for row in table for value in row):
+        return [f"log_amplitude must lie between -{LARGEST_LOG} and {LARGEST_LOG}"]
     return []
 
 
@@ -194,4 +199,9 @@ def _is_table(value: Any, rows: int, columns: int) -> bool:
 def _is_row(value: Any, length: int | None = None) -> bool:
     if not isinstance(value, tuple) or (length is not None and len(value) != length):
         return False
-    return all(isinstance(item, (int, float)) and not isinstance(item, bool) and math.isfinite(item) for item in value)
+    return all(is_number(item) for item in value)
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is finite, and not an integer beyond all floats, which JSON may hold too."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

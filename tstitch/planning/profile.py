@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .calibration import ModelMark
+from .calibration import ModelMark, is_number
 
 logger = logging.getLogger("tstitch")
 
@@ -141,7 +140,7 @@ def _timing(values: Any) -> ModelTiming | None:
     for name, value in values.items():
         if value is None and name == "peak_bytes":
             continue
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+        if not is_number(value) or value < 0:
             return None
     return ModelTiming(**values) if min(values["step"], values["mean"]) > 0 else None
 
