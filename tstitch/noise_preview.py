@@ -47,8 +47,11 @@ class PlannedRun:
             raise StitchError(f"shift must lie between 0 and 100, got {self.shift:g}.")
         if not 0 < self.denoise <= 1:
             raise StitchError(f"denoise must lie between 0 and 1, got {self.denoise:g}.")
-        if not (self.steps >= 1 and self.total_steps <= MAX_STEPS):
-            raise StitchError(f"The whole schedule must have 1 to {MAX_STEPS} steps, got {self.total_steps}.")
+        if not 1 <= self.steps <= MAX_STEPS or self.steps / self.denoise >= MAX_STEPS + 1:
+            raise StitchError(
+                f"The whole schedule must have 1 to {MAX_STEPS} steps, got {self.steps} steps at denoise"
+                f" {self.denoise:g}."
+            )
         if not 0 <= self.start < self.end:
             raise StitchError(f"The run must start before it ends, got {self.start} and {self.end}.")
 
@@ -81,6 +84,10 @@ def preview_levels(planned: PlannedRun) -> dict[str, Any]:
         raise StitchError(f"The run starts at step {first}, but the schedule has {len(full) - 1}.")
     if not planned.leftover_noise:
         sigmas[-1] = 0
+    if not bool(sigmas.isfinite().all()):
+        raise StitchError(
+            f"{planned.scheduler} gives levels that are no numbers with steps at {planned.total_steps}: raise steps."
+        )
     run = read_trajectory(sigmas[first:], model_sampling)
     return {
         "sigmas": run.sigmas,

@@ -75,7 +75,10 @@ def test_fractions_are_the_hosts() -> None:
     [
         ({"steps": 0}, "1 to 1000 steps, got 0"),
         ({"steps": MAX_STEPS + 1}, "got 1001"),
-        ({"denoise": 0.001}, "got 20000"),
+        ({"steps": 10**400, "denoise": 0.5}, "1 to 1000 steps"),
+        ({"denoise": 0.001}, "got 20 steps at denoise 0.001"),
+        ({"denoise": 5e-324}, "1 to 1000 steps"),
+        ({"steps": 1, "scheduler": "kl_optimal"}, "kl_optimal gives levels that are no numbers"),
         ({"denoise": 0.0}, "denoise must lie"),
         ({"denoise": math.nan}, "denoise must lie"),
         ({"scheduler": "__import__"}, "scheduler must be one of"),
