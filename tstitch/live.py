@@ -69,8 +69,10 @@ def run_identity() -> dict[str, Any]:
 
 
 def workflow_id(extra_data: dict[str, Any]) -> str | None:
-    workflow = (extra_data.get("extra_pnginfo") or {}).get("workflow") or {}
-    return workflow.get("id")
+    found: Any = extra_data  # a script may have queued anything there
+    for key in ("extra_pnginfo", "workflow", "id"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
 
 
 def describe(report: Report) -> dict[str, Any]:

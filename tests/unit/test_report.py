@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tstitch import report as report_module
-from tstitch.live import describe, progress
+from tstitch.live import describe, progress, workflow_id
 from tstitch.report import Report, StageUse
 from tstitch.schedule import Schedule, Trajectory
 
@@ -123,6 +125,21 @@ def test_a_second_run_starts_from_nothing(clock: Clock) -> None:
     report.begin(Schedule(OWNERS), TRAJECTORY)
     assert progress(report, finished=False)["secondsPerStage"] == [0, 0]
     assert report.to_dict()["stages"][0]["model_calls"] == 0
+
+
+@pytest.mark.parametrize(
+    ("extra", "found"),
+    [
+        ({"extra_pnginfo": {"workflow": {"id": "abc"}}}, "abc"),
+        ({}, None),
+        ({"extra_pnginfo": None}, None),
+        ({"extra_pnginfo": {"workflow": None}}, None),
+        ({"extra_pnginfo": {"workflow": "a text"}}, None),
+        ({"extra_pnginfo": ["a list"]}, None),
+    ],
+)
+def test_whatever_a_script_queues_beside_its_prompt_stops_no_run(extra: dict[str, Any], found: str | None) -> None:
+    assert workflow_id(extra) == found
 
 
 def test_nobody_looks_on_outside_a_server() -> None:
