@@ -61,10 +61,11 @@ class ClassSet:
             if int(word) >= self.count:
                 raise StitchError(f"labels has {word}, but the classes are numbered 0 to {self.count - 1}.")
             return int(word)
+        if word in self.names:
+            return self.names.index(word)
         names = [name.lower() for name in self.names]
-        if word.lower() in names:
-            return names.index(word.lower())
-        found = [index for index, name in enumerate(names) if word.lower() in name]
+        whole = [index for index, name in enumerate(names) if word.lower() == name]
+        found = whole or [index for index, name in enumerate(names) if word.lower() in name]
         if len(found) == 1:
             return found[0]
         if found:

@@ -32,6 +32,7 @@ NUMBERED = ClassSet.of(37)
         (IMAGENET, "golden retriever, 88", [207, 88]),
         (IMAGENET, "macaw", [88]),
         (IMAGENET, "Volcano", [980]),
+        (IMAGENET, "Cardigan, cardigan", [264, 474]),  # a dog and a garment
         (NUMBERED, "36, 0", [36, 0]),
         (NUMBERED, "all", list(range(37))),
     ],
@@ -50,6 +51,7 @@ def test_labels_are_numbers_or_names(classes: ClassSet, text: str, expected: lis
         (IMAGENET, "1000", "numbered 0 to 999"),
         (IMAGENET, "all", "would be 1000 pictures"),
         (IMAGENET, "spaniel", "which fits Japanese spaniel .152., .* and 1 more: write one of them in full"),
+        (IMAGENET, "CARDIGAN", "which fits Cardigan .264., cardigan .474.: write one of them in full"),
         (IMAGENET, "volcanoe", "did you mean volcano .980."),
         (IMAGENET, "xqzzy", "use a number from 0 to 999"),
         (NUMBERED, "dog", "no names for its 37 classes, so use their numbers"),
