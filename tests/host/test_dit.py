@@ -132,7 +132,9 @@ def test_every_wrapping_gives_the_same_weights(ending: str, wrapper: str, tmp_pa
     assert weights.config == dit_config()
 
 
-@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.diffusion_model."])
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model.diffusion_model."]
+)
 def test_prefixes_are_removed(prefix: str, tmp_path: Path) -> None:
     state = {prefix + key: value for key, value in original_weights(dit_config()).items()}
     assert read_dit(save(state, tmp_path / "DiT.pt"), heads=2).config == dit_config()

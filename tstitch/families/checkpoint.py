@@ -130,7 +130,6 @@ def _unwrapped(content: Any) -> dict[str, Tensor]:
 
 
 def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in PREFIXES:
-        if any(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    while prefix := next((each for each in PREFIXES if any(key.startswith(each) for key in state)), None):
+        state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     return state
