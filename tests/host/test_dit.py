@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import itertools
 import logging
@@ -14,6 +15,7 @@ from typing import Any
 
 import comfy.sample
 import comfy.samplers
+import numpy as np
 import pytest
 import torch
 from comfy.model_base import ModelType
@@ -130,6 +132,20 @@ def test_every_wrapping_gives_the_same_weights(ending: str, wrapper: str, tmp_pa
     assert set(weights.state) == set(state) - {"pos_embed"}
     assert all(torch.equal(weights.state[key], state[key]) for key in weights.state)
     assert weights.config == dit_config()
+
+
+def test_numbers_of_numpy_beside_the_weights_are_no_code(tmp_path: Path) -> None:
+    beside = {"args": argparse.Namespace(lr=np.float64(1e-4)), "step": np.int64(3), "fid": np.arange(3.0)}
+    torch.save({"ema": original_weights(dit_config()), **beside}, tmp_path / "DiT.pt")
+    assert read_dit(tmp_path / "DiT.pt", heads=2).config == dit_config()
+
+
+@pytest.mark.skipif(not hasattr(torch.serialization, "safe_globals"), reason="this torch takes no list")
+def test_what_others_let_torch_read_stays_readable(tmp_path: Path) -> None:
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        before = set(torch.serialization.get_safe_globals())
+        read_dit(save(original_weights(dit_config()), tmp_path / "DiT.pt"), heads=2)
+        assert set(torch.serialization.get_safe_globals()) == before
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import comfy.utils
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
@@ -21,6 +22,14 @@ from ..errors import StitchError
 WRAPPERS = ("ema", "params_ema", "ema_state_dict", "state_dict", "model", "params")
 #: What compilers, parallel training and whole-pipeline files put before each name.
 PREFIXES = ("module.", "_orig_mod.", "model.diffusion_model.", "diffusion_model.")
+#: What command lines, and arrays and numbers of numpy, are pickled by.
+PLAIN_VALUES: tuple[Any, ...] = (
+    argparse.Namespace,
+    np.ndarray,
+    np.dtype,
+    *{type(np.dtype(code)) for code in ("?", *np.typecodes["AllInteger"], *np.typecodes["Float"])},
+    *{value.__reduce__()[0] for value in (np.zeros(1), np.float64(0))},
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ def _read_safetensors(path: Path, name: str) -> tuple[dict[str, Tensor], dict[st
 
 def _read_pickle(path: Path, name: str) -> Any:
     try:
-        with _training_arguments_allowed():
+        with _plain_values_allowed():
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if found := re.search(r"(?:GLOBAL|Unsupported global:|Unsupported class|class) ([\w.]+\.\w+)", str(error)):
@@ -110,11 +119,12 @@ def _read_pickle(path: Path, name: str) -> Any:
         raise StitchError(f"The file {name} is damaged or incomplete: download it again.") from error
 
 
-def _training_arguments_allowed() -> contextlib.AbstractContextManager[Any]:
-    """DiT's training script saves its command line, an argparse.Namespace, beside the weights: plain values only."""
-    if hasattr(torch.serialization, "safe_globals"):  # torch 2.5
-        return torch.serialization.safe_globals([argparse.Namespace])
-    return contextlib.nullcontext()
+def _plain_values_allowed() -> contextlib.AbstractContextManager[Any]:
+    """Training scripts save their command line and numbers of numpy beside the weights: values only, no code."""
+    if not hasattr(torch.serialization, "safe_globals"):  # torch 2.5
+        return contextlib.nullcontext()
+    allowed = torch.serialization.get_safe_globals()  # leaving the context forbids what it was given
+    return torch.serialization.safe_globals([each for each in PLAIN_VALUES if each not in allowed])
 
 
 def _unwrapped(content: Any) -> dict[str, Tensor]:
