@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import comfy.latent_formats
 import comfy.model_management as mm
 import folder_paths
 import pytest
@@ -242,6 +243,18 @@ def test_what_a_plan_refuses(
     with pytest.raises(Exception, match=sentence) as raised:
         run_node(nodes["TStitchPlan"], **{**inputs, **change})
     assert type(raised.value).__name__ == "StitchError"
+
+
+def test_a_picture_for_video_models_is_of_the_size_of_its_profile(nodes: dict[str, Any]) -> None:
+    """The host gives it a dimension of frames, as with Qwen-Image: the profile's latents have one more than these."""
+    models = [gaussian_model(std=std, latent_format=comfy.latent_formats.Wan21()) for std in (0.7, 0.5)]
+    picture = {"samples": torch.zeros(1, 16, 6, 5)}
+    found = profile(nodes, *models, latent_image=picture)[0]
+    assert found.latent_shape == (1, 16, 1, 6, 5)
+    inputs = {"goal": "speed-up", "budget": 0.01, "steps": 8, "order": "free", "profile": found}
+    run_node(nodes["TStitchPlan"], **inputs, latent_image=picture)
+    with pytest.raises(Exception, match="latents of 1 x 16 x 1 x 6 x 5, but latent_image has 1 x 16 x 6 x 6"):
+        run_node(nodes["TStitchPlan"], **inputs, latent_image={"samples": torch.zeros(1, 16, 6, 6)})
 
 
 def test_a_calibration_of_other_models_is_refused_with_both(nodes: dict[str, Any], models: tuple[Any, Any]) -> None:

@@ -229,6 +229,8 @@ def check_same_guidance(profile: Profile, calibration: Calibration) -> None:
 
 def check_latent_shape(profile: Profile, shape: Sequence[int]) -> None:
     """Raise StitchError where the run will have another size than the profile; the host mends empty channels."""
+    if tuple(shape) == profile.given_shape:
+        return
     if (shape[0], *shape[2:]) != (profile.latent_shape[0], *profile.latent_shape[2:]):
         raise StitchError(
             f"The profile is of latents of {' x '.join(map(str, profile.latent_shape))}, but latent_image has"

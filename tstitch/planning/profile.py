@@ -46,6 +46,7 @@ class Profile:
     latent_shape: tuple[int, ...]
     guided: bool  # cfg is not 1: a step calls the model on positive and negative
     together: bool  # all models fit on the device at once, so that a switch loads nothing
+    given_shape: tuple[int, ...] = ()  # of the latent before the host fitted it to the model, if it was empty
 
     def seconds(self, counts: Sequence[int], loads: Sequence[int]) -> float:
         """Seconds of a run with `counts` steps of each model, each loaded `loads` times (free where all stay)."""

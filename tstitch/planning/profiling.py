@@ -95,6 +95,7 @@ def profile_models(job: ProfileJob, refresh: bool, on_step: Callable[[], None]) 
         latent_shape=tuple(samples.shape),
         guided=is_guided(job),
         together=fits_together(list(job.models.values()), samples.shape),
+        given_shape=tuple(job.latent["samples"].shape),
     )
 
 
