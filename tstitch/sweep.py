@@ -20,6 +20,7 @@ from comfy.samplers import KSampler
 from torch import Tensor
 
 from .errors import StitchError
+from .latents import samples_for
 from .report import Report
 from .schedule import NUMBER, Schedule, ScheduleSpec, check_splits, parse_pattern
 from .sockets import check_single_latent
@@ -145,7 +146,7 @@ class Sweep:
         stitched = stitch_model(
             self.model, [self.small], Stitch(entry.spec, self.memory, NAMES, Report.of(NAMES), whole)
         )
-        latent_image = comfy.sample.fix_empty_latent_channels(stitched, self.latent["samples"])
+        latent_image = samples_for(stitched, self.latent)
         noise = comfy.sample.prepare_noise(latent_image, self.seed, self.latent.get("batch_index"))
         started = time.perf_counter()
         samples = comfy.sample.sample(

@@ -12,6 +12,7 @@ import torch
 from comfy.model_base import ModelType
 from torch import Tensor
 
+from tstitch.latents import samples_for
 from tstitch_testing.halves import cfg_guider, halves, normal_sigmas, whole
 from tstitch_testing.models import calls_of, gaussian_model
 from tstitch_testing.sampling import ksample, stitched
@@ -152,3 +153,22 @@ def test_packed_latents(sampler: str) -> None:
     two = run(stitched(models, pattern="1x3 2x3"))
     assert [part.shape for part in two] == [part.shape for part in latent.unbind()]
     assert not torch.equal(two[0], one[1][0])
+
+
+def test_empty_latents_get_the_channels_and_frames_of_the_model() -> None:
+    """With what newer hosts note beside an empty latent too, and hosts that know nothing of it."""
+    video = gaussian_model(latent_format=comfy.latent_formats.Wan21())
+    latent = {"samples": torch.zeros(2, 4, 6, 5), "downscale_ratio_spacial": 8}
+    expected = (2, 16, 1, 6, 5)
+    assert samples_for(video, {"samples": latent["samples"]}).shape == samples_for(video, latent).shape == expected
+
+
+def test_what_newer_hosts_note_beside_an_empty_latent_reaches_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(model: Any, latent_image: Tensor, downscale_ratio_spacial: int | None = None) -> tuple[Any, ...]:
+        return model, latent_image, downscale_ratio_spacial
+
+    monkeypatch.setattr(comfy.sample, "fix_empty_latent_channels", fit)
+    samples = torch.zeros(1)
+    assert samples_for("model", {"samples": samples}) == ("model", samples, None)
+    noted = {"samples": samples, "downscale_ratio_spacial": 16, "downscale_ratio_temporal": 4, "batch_index": [0]}
+    assert samples_for("model", noted) == ("model", samples, 16)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..compatibility import check_controls, check_latent_formats, check_mixable
 from ..errors import StitchError
+from ..latents import samples_for
 from ..metrics import Spectrum, cosine_similarity, norms, relative_error, spectrum
 from ..parameterization import Conversion, Mixing, conversion
 from ..schedule import LEVEL_TOLERANCE, Trajectory
@@ -213,7 +214,7 @@ def calibrate(
     """
     check_inputs(names, parts, latent)
     guiders = [guider_of(part, settings.cfg) for part in parts]
-    latent_image = comfy.sample.fix_empty_latent_channels(parts[-1].model, latent["samples"])
+    latent_image = samples_for(parts[-1].model, latent)
     check_pairs(names, guiders, latent_image)
     calibrator = Calibrator(names, guiders, {**latent, "samples": latent_image}, settings)
     calibrator.run_base()

@@ -19,6 +19,7 @@ import folder_paths
 import torch
 from torch import Tensor
 
+from ..latents import samples_for
 from ..memory import fits_together, unload_model
 from ..sockets import check_conditioning, check_latent, check_latent_channels, check_model, check_text_widths
 from .calibration import ModelMark
@@ -57,7 +58,7 @@ class ProfileJob:
         return WARM_UP + self.repeats
 
     def samples(self, model: Any) -> Tensor:
-        return comfy.sample.fix_empty_latent_channels(model, self.latent["samples"])
+        return samples_for(model, self.latent)
 
     def guider(self, model: Any) -> Any:
         guider = comfy.samplers.CFGGuider(model)
