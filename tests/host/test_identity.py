@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -129,3 +130,24 @@ def test_names_tell_family_and_size(starter: Any) -> None:
     assert model_name(starter) == "DiT 254k"
     assert model_name(with_lora(starter, 1.0)) == "DiT 254k patched"
     assert model_name(gaussian_model()) == "Gaussian 1"
+
+
+def test_quantized_weights_count_as_they_are_stored(starter: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Unpacked, a large model would take minutes, and the host tells of every weight that it has to unpack."""
+    quantized = pytest.importorskip("comfy.quant_ops").QuantizedTensor
+
+    def stored(scale: float) -> Any:
+        model = load_starter("S")
+        layer = model.model.diffusion_model.blocks[0].attn.qkv
+        weight = quantized.from_float(
+            layer.weight.detach() * scale, "TensorCoreFP8Layout", dtype=torch.float8_e4m3fn, scale=None
+        )
+        layer.weight = torch.nn.Parameter(weight, requires_grad=False)
+        return model
+
+    models = [starter, stored(1.0), stored(1.0), stored(2.0)]  # of another scale, the stored values are the same
+    with caplog.at_level(logging.INFO):
+        plain, one, again, two = map(model_identity, models)
+    assert one == again
+    assert len({plain, one, two}) == 3
+    assert [record.getMessage() for record in caplog.records if "falling back" in record.getMessage()] == []

@@ -94,7 +94,11 @@ class Fingerprint:
 
     def add_tensor(self, value: Tensor) -> None:
         self.mark("tensor", *value.shape)
-        if not value.is_meta:
+        if hasattr(value, "__tensor_flatten__"):  # PyTorch's protocol of tensors made of others, such as quantized ones
+            names, settings = value.__tensor_flatten__()
+            self.add({name: getattr(value, name) for name in names})
+            self.add(settings)
+        elif not value.is_meta:
             self._samples.append(sample_of(value))
 
     def _add_function(self, value: Any) -> None:
