@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import mean
 
 from benchmarks.rows import ARROW, Row, cost, fraction_of, lossless, pairs_of, seed_spread, speedup, words_of
 
@@ -88,6 +89,23 @@ def chains(rows: list[Row]) -> str:
     return f"FID of one loop and of two chained samplers: {', '.join(words)}."
 
 
+def over_seeds(rows: list[Row]) -> str:
+    """What each mixture adds to the FID of the large model alone, from the same noise."""
+    alone = {row["seed"]: row["fid"] for row in rows if ARROW not in row["models"]}
+    added: dict[str, list[float]] = {}
+    speedups = {}
+    for row in rows:
+        if ARROW in row["models"]:
+            name = f"{row['models']} {row['pattern']}"
+            added.setdefault(name, []).append(row["fid"] - alone[row["seed"]])
+            speedups[name] = speedup(row)
+    words = [
+        f"{name} ({speedups[name]:.2f}x) {mean(more):+.3f} ({min(more):+.3f} to {max(more):+.3f})"
+        for name, more in added.items()
+    ]
+    return f"What a mixture adds to the FID of XL alone from the same noise, over seeds: {'; '.join(words)}."
+
+
 #: Of each benchmark, the first one for the README too.
 FINDINGS: dict[str, tuple[Callable[[list[Row]], str], ...]] = {
     "tradeoff": (largest_lossless,),
@@ -100,4 +118,5 @@ FINDINGS: dict[str, tuple[Callable[[list[Row]], str], ...]] = {
     "seam": (chains,),
     "complements": (fastest_lossless,),
     "together": (fastest_lossless,),
+    "spread": (over_seeds,),
 }

@@ -121,10 +121,15 @@ def seam() -> list[Setting]:
 
 def spread() -> list[Setting]:
     """More seeds of the rows that claims rest on."""
+    rule = round(0.4 * STEPS)
     return [
-        first_steps("S", "XL", fraction, STEPS, SAMPLER, seed=seed)
+        setting
         for seed in (0, 1, 2)
-        for fraction in (0.0, 0.2, 0.4)
+        for setting in (
+            *(first_steps("S", "XL", fraction, STEPS, SAMPLER, seed=seed) for fraction in (0.0, 0.2, 0.4)),
+            Setting(("S", "XL"), (1,) * (STEPS - rule) + (0,) * rule, SAMPLER, seed=seed),
+            first_steps("S", "XL", 0.2, STEPS // 2, SAMPLER, seed=seed),
+        )
     ]
 
 

@@ -88,6 +88,16 @@ def test_a_solver_is_compared_with_itself() -> None:
     assert findings.by_solver(rows).endswith("at 10 steps ddim +0.050, euler -0.010.")
 
 
+def test_mixtures_are_compared_within_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows_module, "seconds_alone", lambda: {"S": 0.0, "XL": 10.0})
+    rows = []
+    for seed, alone, mixed in ((0, 0.30, 0.31), (1, 0.33, 0.32), (2, 0.40, 0.43)):
+        rows.append({"models": "XL", "calls": {"XL": 20}, "fid": alone, "seed": seed})
+        calls = {"S": 10, "XL": 10}
+        rows.append({"models": f"S{findings.ARROW}XL", "pattern": "p", "calls": calls, "fid": mixed, "seed": seed})
+    assert findings.over_seeds(rows).endswith("XL p (2.00x) +0.010 (-0.010 to +0.030).")
+
+
 def test_one_loop_comes_before_the_chain() -> None:
     rows = [
         {"steps": steps, "chained": chained, "fid": fid}
