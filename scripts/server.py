@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dev import PACK, link_root, page_folder, remove_link
+from dev import PACK, link_root, own_page, remove_link
 
 DEFAULT_PORT = 8188
 START_SECONDS = 180
@@ -106,12 +106,12 @@ def prepare_base(base: Path) -> bool:
     return True
 
 
-def page_scripts(host: Path) -> Path:
-    """The folder of the page that the ComfyUI in `host` serves."""
+def page_scripts() -> Path:
+    """The folder of the page that a server of `running_server` serves."""
     package = "comfyui_frontend_package"
-    own = page_folder(host) / package
-    if own.is_dir():
-        return own / "static"
+    own = own_page()
+    if own is not None:
+        return own / package / "static"
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
         raise ServerError(f"{package} is not installed: ComfyUI has no page without it.")
@@ -120,7 +120,10 @@ def page_scripts(host: Path) -> Path:
 
 @contextmanager
 def running_server(host: Path, base: Path, port: int, cpu: bool, *arguments: str) -> Iterator[Server]:
-    """Boot the ComfyUI in `host` with this pack as its only custom node, and stop it in the end."""
+    """Boot the ComfyUI in `host` with this pack as its only custom node, and stop it in the end.
+
+    COMFYUI_PAGE may name a folder of packages with another page.
+    """
     linked = prepare_base(base)
     host = host.resolve()
     command = [sys.executable, str(host / "main.py"), "--base-directory", str(base), "--port", str(port)]
@@ -132,8 +135,8 @@ def running_server(host: Path, base: Path, port: int, cpu: bool, *arguments: str
         *arguments,
     ]
     env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")}
-    if page_folder(host).is_dir():
-        env["PYTHONPATH"] = str(page_folder(host))
+    if (page := own_page()) is not None:
+        env["PYTHONPATH"] = str(page)
     log = base / "server.log"
     try:
         with log.open("wb") as output:
