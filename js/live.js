@@ -31,16 +31,18 @@ export function listenToRuns() {
 
 /** Give every node of a workflow that has just been opened what is known of its last run. */
 export function showKnownRuns() {
-  for (const [id, node] of nodesById(rootGraph(), "")) {
-    const state = store.of(rootGraph().id ?? null, id);
+  const graph = rootGraph();
+  for (const [id, node] of graph ? nodesById(graph, "") : []) {
+    const state = store.of(graph?.id ?? null, id);
     if (state) {
       tell(node, state);
     }
   }
 }
 
+/** None before the page has made it. */
 function rootGraph() {
-  return app.rootGraph ?? app.graph.rootGraph ?? app.graph;
+  return app.graph?.rootGraph ?? app.graph;
 }
 
 /**
@@ -48,9 +50,8 @@ function rootGraph() {
  * @param {Message} message
  */
 function nodeOf({ node, workflow }) {
-  /** @type {HostGraph | undefined} */
   let graph = rootGraph();
-  if (workflow !== null && workflow !== graph.id) {
+  if (workflow !== null && workflow !== graph?.id) {
     return undefined;
   }
   const path = node.split(":");

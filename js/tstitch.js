@@ -10,12 +10,10 @@ function isOurs(node) {
   return (node.comfyClass ?? node.type ?? "").startsWith("TStitch");
 }
 
+listenToRuns(); // at once: a run may be under way, and the page complains of messages that nobody waits for
+
 app.registerExtension({
   name: "tstitch.page",
-
-  setup() {
-    listenToRuns();
-  },
 
   afterConfigureGraph() {
     showKnownRuns();

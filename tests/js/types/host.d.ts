@@ -102,8 +102,7 @@ interface HostExtension {
 }
 
 interface HostApp {
-  graph: HostGraph;
-  rootGraph?: HostGraph;
+  graph?: HostGraph;
   canvas: any;
   registerExtension(extension: HostExtension): void;
   configuringGraph?: boolean;
