@@ -10,12 +10,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import comfy.cli_args
+import comfy.controlnet
 import comfy.latent_formats
 import comfy.model_management as mm
 import folder_paths
 import pytest
 import torch
+from comfy.cli_args import PerformanceFeature
 
+from tstitch.planning.profiling import conditioning_key
 from tstitch_testing.host import run_node
 from tstitch_testing.models import calls_of, conditioning, gaussian_model
 
@@ -110,6 +114,40 @@ def test_what_does_not_change_the_time_is_not_measured_again(nodes: dict[str, An
     profile(nodes, patched, models[1])
     assert counts(*models)[0] > before[0]
     assert counts(*models)[1] == before[1]
+
+
+def with_reference(size: int) -> list[Any]:
+    return [[text, {"reference_latents": [torch.zeros(1, 4, size, size)]}] for text, _ in conditioning(0.4)]
+
+
+def with_controls(*widths: int) -> list[Any]:
+    """Conditioning with a chain of ControlNets of these sizes."""
+    control = None
+    for width in widths:
+        network = torch.nn.Linear(width, width)
+        network.dtype = torch.float32
+        chained = comfy.controlnet.ControlNet(network, load_device=torch.device("cpu"))
+        chained.set_previous_controlnet(control)
+        control = chained
+    return [[text, {"control": control}] for text, _ in conditioning(0.4)]
+
+
+def test_what_is_attached_to_the_prompt_is_part_of_the_setting() -> None:
+    attached = [conditioning(0.4), with_reference(8), with_reference(16)]
+    attached += [with_controls(4), with_controls(8), with_controls(4, 4)]
+    keys = [json.dumps(conditioning_key(each)) for each in attached]
+    assert len(set(keys)) == len(keys)
+    assert conditioning_key(with_controls(4)) == conditioning_key(with_controls(4))
+
+
+def test_the_speed_features_of_the_host_are_part_of_the_setting(
+    nodes: dict[str, Any], models: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile(nodes, *models)
+    before = counts(*models)
+    monkeypatch.setattr(comfy.cli_args.args, "fast", {PerformanceFeature.Fp16Accumulation})
+    profile(nodes, *models)
+    assert counts(*models) == [2 * count for count in before]
 
 
 def test_the_devices_threads_are_part_of_the_setting(nodes: dict[str, Any], models: tuple[Any, Any]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import mean, median, quantiles
 from typing import Any
 
+import comfy.cli_args
 import comfy.ldm.modules.attention
 import comfy.model_management as mm
 import comfy.sample
@@ -19,6 +20,7 @@ import folder_paths
 import torch
 from torch import Tensor
 
+from ..conditioning import controls_of
 from ..latents import samples_for
 from ..memory import fits_together, unload_model
 from ..sockets import check_conditioning, check_latent, check_latent_channels, check_model, check_text_widths
@@ -213,6 +215,7 @@ def setting_key(job: ProfileJob, model: Any, identity: str) -> dict[str, Any]:
         "compute dtype": str(model.get_model_object("manual_cast_dtype")),
         "device": device_name(model.load_device),
         "memory mode": mm.vram_state.name,
+        "fast": sorted(map(str, comfy.cli_args.args.fast)),
         "attention": comfy.ldm.modules.attention.optimized_attention.__name__,
         "latent": list(job.samples(model).shape),
         "guided": is_guided(job),
@@ -223,8 +226,21 @@ def setting_key(job: ProfileJob, model: Any, identity: str) -> dict[str, Any]:
 
 
 def conditioning_key(entries: Any) -> list[Any]:
-    """Lengths of the texts, and what else is attached (a ControlNet, an area, hooks)."""
-    return [[list(getattr(text, "shape", ())), sorted(map(str, extra))] for text, extra in entries]
+    """Lengths of the texts, and what else is attached (ControlNets, reference images, an area, hooks)."""
+    return [
+        [list(getattr(text, "shape", ())), {str(key): attachment_key(value) for key, value in extra.items()}]
+        for text, extra in entries
+    ]
+
+
+def attachment_key(value: Any) -> list[Any]:
+    """Sizes of tensors, kinds and sizes of ControlNets."""
+    if isinstance(value, (list, tuple)):
+        return [attachment_key(item) for item in value]
+    if hasattr(value, "previous_controlnet"):
+        kinds = [type(control).__name__ for control in controls_of({"": [{"control": value}]})]
+        return [kinds, [model.model_size() for model in value.get_models()]]
+    return list(getattr(value, "shape", ()))
 
 
 def cache_folder() -> Path:
