@@ -216,6 +216,17 @@ def test_wrong_sockets_are_one_sentence(
     assert counts(*models) == [0, 0]
 
 
+def test_text_without_the_pooled_form_that_a_model_reads_is_one_sentence(
+    nodes: dict[str, Any], models: tuple[Any, Any]
+) -> None:
+    models[1].model.encode_adm = lambda **entry: entry["pooled_output"]
+    with pytest.raises(Exception, match="model_1 reads the pooled form of the text too, but its positive conditioning"):
+        profile(nodes, *models)
+    with pytest.raises(Exception, match="model_1 reads the pooled form of the text too, but its positive conditioning"):
+        calibration(nodes, *models)
+    assert counts(*models) == [0, 0]
+
+
 def calibration(nodes: dict[str, Any], final: Any, first: Any) -> Any:
     return run_node(
         nodes["TStitchCalibrate"], final_model=final, model_1=first, seed=0, seeds=1, steps=8, cfg=3.0,

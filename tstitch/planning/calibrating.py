@@ -31,6 +31,7 @@ from ..sockets import (
     check_latent,
     check_latent_channels,
     check_model,
+    check_pooled_texts,
     check_single_latent,
     check_text_widths,
 )
@@ -308,6 +309,7 @@ def check_pairs(names: Sequence[str], guiders: Sequence[Any], latent_image: Tens
     check_mixable(names, patchers)
     check_controls(names, guiders)
     check_text_widths(names, guiders)
+    check_pooled_texts(names, guiders)
 
 
 def guider_of(part: ModelStage, cfg: float) -> Any:

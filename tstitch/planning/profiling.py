@@ -23,7 +23,14 @@ from torch import Tensor
 from ..conditioning import controls_of
 from ..latents import samples_for
 from ..memory import fits_together, unload_model
-from ..sockets import check_conditioning, check_latent, check_latent_channels, check_model, check_text_widths
+from ..sockets import (
+    check_conditioning,
+    check_latent,
+    check_latent_channels,
+    check_model,
+    check_pooled_texts,
+    check_text_widths,
+)
 from .calibration import ModelMark
 from .identity import model_identity, model_name
 from .profile import ModelTiming, Profile, read_timing, write_timing
@@ -53,7 +60,9 @@ class ProfileJob:
         check_latent("latent_image", self.latent)
         for name, model in self.models.items():
             check_latent_channels(self.samples(model), name, model.get_model_object("latent_format"))
-        check_text_widths(list(self.models), [self.guider(model) for model in self.models.values()])
+        names, guiders = list(self.models), [self.guider(model) for model in self.models.values()]
+        check_text_widths(names, guiders)
+        check_pooled_texts(names, guiders)
 
     @property
     def steps_a_model(self) -> int:
