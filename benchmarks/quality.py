@@ -78,7 +78,7 @@ def complements() -> list[Setting]:
 
 
 def together() -> list[Setting]:
-    """Guided sampling by all that this pack offers at once: small models first, guidance in the early steps only."""
+    """Guided sampling by all that this pack offers at once: small models at an end, guidance in the early steps only."""
     early = (0,) * 8 + (1,) * 12
     return [
         Setting(("XL",), (0,) * STEPS, SAMPLER, 2.0),
@@ -87,6 +87,8 @@ def together() -> list[Setting]:
         Setting(("S", "XL"), early, SAMPLER, (2.0, 1.0)),
         Setting(("S", "B", "XL"), (0,) * 4 + (1,) * 4 + (2,) * 12, SAMPLER, (2.0, 2.0, 1.0)),
         Setting(("B", "XL"), early, SAMPLER, (2.0, 1.0)),
+        Setting(("XL", "XL", "S"), (0,) * 8 + (1,) * 4 + (2,) * 8, SAMPLER, (2.0, 1.0, 1.0)),
+        Setting(("XL", "XL", "S"), (0,) * 4 + (1,) * 2 + (2,) * 4, SAMPLER, (2.0, 1.0, 1.0)),
     ]
 
 
