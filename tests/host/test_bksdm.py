@@ -158,6 +158,18 @@ BAD_FILES = {
         "reads text 99 wide",
     ),
     "missing": (lambda state: change(state, r"conv_out\.bias", None), "lacks conv_out.bias"),
+    **{
+        f"missing {key}": (lambda state, key=key: change(state, re.escape(key), None), f"lacks {key}")
+        for key in (
+            "down_blocks.1.resnets.0.conv1.weight",
+            "down_blocks.1.attentions.0.norm.weight",
+            "down_blocks.0.attentions.0.proj_in.weight",
+        )
+    },
+    "scalar": (
+        lambda state: change(state, r"conv_in\.weight", torch.ones(())),
+        "conv_in.weight has 0 dimensions, not 4",
+    ),
     "unknown": (lambda state: {**state, "extra.weight": torch.ones(1)}, "also holds extra.weight"),
     "shape": (lambda state: change(state, r"time_embedding\.linear_1\.bias", torch.ones(3)), "time_embedding.linear_1"),
 }

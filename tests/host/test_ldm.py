@@ -210,6 +210,10 @@ BAD_FILES = {
         "its class embedding is 12 wide, but its U-Net reads 16",
     ),
     "missing": (lambda state: without(state, f"{UNET}out.2.bias"), "lacks out.2.bias"),
+    "no first layer": (
+        lambda state: without(state, f"{UNET}output_blocks.7.0.in_layers.0.weight"),
+        "blocks of its U-Net are missing",
+    ),
     "unknown": (lambda state: {**state, f"{UNET}extra.weight": torch.ones(1)}, "also holds extra.weight"),
     "shape": (lambda state: {**state, f"{UNET}out.0.bias": torch.ones(3)}, "out.0.bias has the shape (3,)"),
     "no attention": (

@@ -19,7 +19,7 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import TimestepEmbedSequenti
 from torch import Tensor, nn
 
 from ..errors import StitchError
-from .checkpoint import Checkpoint, check_weights, read_checkpoint
+from .checkpoint import Checkpoint, check_weights, read_checkpoint, weight_of
 from .host_model import EagerLayers, build_patcher
 from .patches import check_channels
 
@@ -133,12 +133,16 @@ def infer_unet_config(checkpoint: Checkpoint) -> dict[str, Any]:
             f"The file {name} is no BK-SDM: it reads text {context_width} wide, where Stable Diffusion 1 has 768 and 2"
             " has 1024."
         )
-    width = state["conv_in.weight"].shape[0]
-    depths = [int(f"down_blocks.{level}.attentions.0.norm.weight" in state) for level in range(levels)]
-    widths = [state[f"down_blocks.{level}.resnets.0.conv1.weight"].shape[0] for level in range(levels)]
+    width, channels = weight_of(checkpoint, "conv_in.weight", 4, "BK-SDM").shape[:2]
+    depths = [_count(state, rf"down_blocks\.{level}\.attentions\.(0)") for level in range(levels)]
+    widths = [
+        weight_of(checkpoint, f"down_blocks.{level}.resnets.0.conv1.weight", 4, "BK-SDM").shape[0]
+        for level in range(levels)
+    ]
+    projections = [value for key, value in state.items() if key.endswith(".attentions.0.proj_in.weight")]
     return {
         "image_size": 32,
-        "in_channels": state["conv_in.weight"].shape[1],
+        "in_channels": channels,
         "out_channels": 4,
         "model_channels": width,
         "channel_mult": [level_width // width for level_width in widths],
@@ -148,7 +152,7 @@ def infer_unet_config(checkpoint: Checkpoint) -> dict[str, Any]:
         "transformer_depth_middle": 1 if "mid_block.resnets.0.conv1.weight" in state else NO_MIDDLE_BLOCK,
         "context_dim": context_width,
         "use_spatial_transformer": True,
-        "use_linear_in_transformer": state["down_blocks.0.attentions.0.proj_in.weight"].ndim == 2,
+        "use_linear_in_transformer": any(value.ndim == 2 for value in projections),
         "adm_in_channels": None,
         "use_checkpoint": False,
         "legacy": False,

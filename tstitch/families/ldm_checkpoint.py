@@ -60,7 +60,13 @@ def interpret_ldm(checkpoint: Checkpoint, averaged: bool = True, head_channels: 
         table = torch.cat([table, null_embedding(table.shape[1]).to(table)])
     state["class_embedding.embedding_table.weight"] = table
     config["classes"] = classes
-    expected = {key: tuple(value.shape) for key, value in ClassUNet(**config, device="meta").state_dict().items()}
+    try:
+        network = ClassUNet(**config, device="meta")
+    except (IndexError, ValueError) as error:
+        raise StitchError(
+            f"The file {checkpoint.name} is no complete {FAMILY}: blocks of its U-Net are missing."
+        ) from error
+    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     check_weights(Checkpoint(checkpoint.name, state), expected, FAMILY)
     description = (
         f"LDM ({'averaged' if averaged and averages else 'raw'} weights): {config['model_channels']} channels times"
