@@ -78,7 +78,7 @@ def complements() -> list[Setting]:
 
 
 def together() -> list[Setting]:
-    """Guided sampling by all that this pack offers at once: small models at an end, guidance in the early steps only."""
+    """Guided sampling by all that this pack offers at once: a small model at an end, guidance in early steps only."""
     early = (0,) * 8 + (1,) * 12
     return [
         Setting(("XL",), (0,) * STEPS, SAMPLER, 2.0),
