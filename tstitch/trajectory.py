@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ def read_trajectory(sigmas: Tensor, model_sampling: Any, full_schedule: FullSche
     without noise; else fractions are taken of the noise range (the host's `percent_to_sigma`).
     """
     levels = tuple(float(sigma) for sigma in sigmas.cpu())
-    timesteps = tuple(timestep_of(level, model_sampling) for level in levels)
+    timesteps = timesteps_of(levels, model_sampling)
     if full_schedule is None and _is_whole(levels, timesteps, model_sampling):
         full_schedule = FullSchedule(len(levels) - 1)
     return Trajectory(
@@ -40,17 +41,17 @@ def read_trajectory(sigmas: Tensor, model_sampling: Any, full_schedule: FullSche
 
 
 def timestep_of(sigma: float, model_sampling: Any) -> float:
-    """Noise level t in [0, 1]: the host's timestep over its largest, or over its range where it may be negative."""
-    if sigma <= 0:
-        return 0.0
+    """As `timesteps_of`, of one level."""
+    return timesteps_of([sigma], model_sampling)[0]
 
-    def timestep(level: float) -> float:
-        return float(model_sampling.timestep(torch.tensor([level], dtype=torch.float32)).reshape(-1)[0])
 
-    bottom, top = timestep(float(model_sampling.sigma_min)), timestep(float(model_sampling.sigma_max))
-    if bottom >= 0:
-        return timestep(sigma) / top
-    return (timestep(sigma) - bottom) / (top - bottom)
+def timesteps_of(sigmas: Sequence[float], model_sampling: Any) -> tuple[float, ...]:
+    """Noise levels t in [0, 1]: the host's timestep over its largest, or over its range where it may be negative."""
+    bottom, top = float(model_sampling.sigma_min), float(model_sampling.sigma_max)
+    levels = torch.tensor([bottom, top, *(bottom if sigma <= 0 else sigma for sigma in sigmas)])
+    bottom, top, *found = model_sampling.timestep(levels).reshape(-1).tolist()  # in one call: long runs have thousands
+    bottom = min(bottom, 0.0)
+    return tuple(0.0 if sigma <= 0 else (t - bottom) / (top - bottom) for sigma, t in zip(sigmas, found, strict=True))
 
 
 def _is_whole(levels: tuple[float, ...], timesteps: tuple[float, ...], model_sampling: Any) -> bool:

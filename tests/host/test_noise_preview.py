@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -50,6 +51,18 @@ def test_levels_of_every_scheduler(scheduler: str, kind: dict[str, Any]) -> None
 def test_levels_of_a_part_of_a_schedule(planned: dict[str, Any], stock: dict[str, Any]) -> None:
     preview = preview_levels(PlannedRun(8, "karras", **planned))
     assert list(preview["sigmas"]) == levels_of_a_run(8, scheduler="karras", **stock)
+
+
+@pytest.mark.parametrize("kind", [{}, FLOW], ids=["eps", "flow"])
+def test_the_longest_schedule_takes_the_host_one_call(kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the server answers, it does nothing else."""
+    planned = PlannedRun(MAX_STEPS - 1, "simple", **kind)
+    sampling = type(planned.model_sampling())
+    calls, timestep = [], sampling.timestep
+    monkeypatch.setattr(sampling, "timestep", lambda self, sigma: calls.append(sigma) or timestep(self, sigma))
+    timesteps = preview_levels(planned)["timesteps"]
+    assert len(calls) == 1
+    assert all(a >= b for a, b in pairwise((1, *timesteps, 0)))
 
 
 def test_the_place_in_the_full_schedule() -> None:
