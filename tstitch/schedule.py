@@ -97,9 +97,8 @@ class ScheduleSpec:
     @classmethod
     def parse(cls, splits: str, unit: str, pattern: str, stages: int) -> ScheduleSpec:
         """Read the texts of a node with `stages` models. Raises StitchError."""
-        for name, text in (("splits", splits), ("pattern", pattern)):
-            if not isinstance(text, str):
-                raise StitchError(f"{name} must be text, got {text!r}: write it, or connect a STRING.")
+        check_text("splits", splits)
+        check_text("pattern", pattern)
         if pattern.strip():
             return cls(stages, unit=unit, pattern=parse_pattern(pattern, stages))
         return cls(stages, parse_splits(splits, unit, stages), unit)
@@ -188,6 +187,11 @@ class StageLookup:
         else:
             index = bisect_left(self._starts, sigma * (1 - LEVEL_TOLERANCE))
         return self._order[min(max(index, 0), len(self._order) - 1)]
+
+
+def check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise StitchError(f"{name} must be text, got {value!r}: write it, or connect a STRING.")
 
 
 def parse_splits(text: str, unit: str, stages: int) -> tuple[float, ...]:

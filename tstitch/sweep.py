@@ -22,7 +22,7 @@ from torch import Tensor
 from .errors import StitchError
 from .latents import samples_for
 from .report import Report
-from .schedule import NUMBER, Schedule, ScheduleSpec, check_splits, parse_pattern
+from .schedule import NUMBER, Schedule, ScheduleSpec, check_splits, check_text, parse_pattern
 from .sockets import check_single_latent
 from .stitched_model import ModelStage, stitch_model
 from .stitching import Stitch
@@ -49,6 +49,7 @@ class Entry:
 
 def parse_entries(text: str, unit: str) -> list[Entry]:
     """Splits with commas, spaces or lines between, or patterns such as "1x8 2x12", one a line. Raises StitchError."""
+    check_text("fractions", text)
     entries: list[Entry] = []
     for line in text.splitlines():
         if re.search(r"[0-9]\s*[xX*]", line):

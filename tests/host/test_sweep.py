@@ -40,7 +40,7 @@ def sweep(small: Any = None, large: Any = None, /, **changes: Any) -> Sweep:
     return Sweep(**{"model": large, "small": ModelStage(small), **values, **conds, **rest, **changes})
 
 
-def run(text: str, given: Sweep | None = None, unit: str = "steps") -> list[Any]:
+def run(text: Any, given: Sweep | None = None, unit: str = "steps") -> list[Any]:
     return (given or sweep()).run(parse_entries(text, unit))
 
 
@@ -183,9 +183,10 @@ def test_progress_counts_over_the_whole_sweep(monkeypatch: pytest.MonkeyPatch) -
         ("1x4 3x4", "model 3"),
         ("1x4 2x3", "7 steps, but this run has 8"),
         (" ".join(["0.5"] * 33), "has 33 entries"),
+        (0.5, "fractions must be text, got 0.5"),  # over a link that takes anything
     ],
 )
-def test_bad_fractions_are_one_sentence_before_anything_runs(text: str, part: str) -> None:
+def test_bad_fractions_are_one_sentence_before_anything_runs(text: Any, part: str) -> None:
     given = sweep()
     with pytest.raises(StitchError, match=part):
         run(text, given)
