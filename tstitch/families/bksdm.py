@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..errors import StitchError
 from .checkpoint import Checkpoint, check_weights, read_checkpoint, weight_of
-from .host_model import EagerLayers, build_patcher
+from .host_model import EagerLayers, build_patcher, reloadable
 from .patches import check_channels
 
 LEVELS = 4  # of Stable Diffusion
@@ -85,6 +85,7 @@ def _numbered(blocks: nn.ModuleList, numbers: list[int]) -> nn.ModuleList:
     return renumbered
 
 
+@reloadable
 def load_bksdm(path: str | Path, name: str | None = None, dtype: torch.dtype | None = None) -> Any:
     """A BK-SDM U-Net in the diffusers layout as a MODEL. Raises StitchError."""
     checkpoint = read_checkpoint(path, name)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import comfy.latent_formats
 import comfy.model_management as mm
@@ -15,6 +16,33 @@ from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrapper
 from torch import Tensor, nn
 
 from ..errors import StitchError
+
+Arguments = ParamSpec("Arguments")
+Loaded = TypeVar("Loaded")
+
+
+def reloadable(load: Callable[Arguments, Loaded]) -> Callable[Arguments, Loaded]:
+    """Decorates a loader that returns a MODEL, alone or first of several, so that newer hosts can load it once more.
+
+    Their Train LoRA, and a run on several GPUs, want weights of their own.
+    """
+
+    @functools.wraps(load)
+    def remembered(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Loaded:
+        loaded = load(*args, **kwargs)
+        again = (_load_again, (functools.partial(remembered, *args, **kwargs),))
+        if isinstance(loaded, tuple):
+            loaded[0].cached_patcher_init = (*again, 0)
+        else:
+            loaded.cached_patcher_init = again  # type: ignore[attr-defined]
+        return loaded
+
+    return remembered
+
+
+def _load_again(load: Callable[[], Any], disable_dynamic: bool = False) -> Any:
+    """As the host calls it; what these loaders make is never dynamic."""
+    return load()
 
 
 class EagerLayers(comfy.ops.disable_weight_init):

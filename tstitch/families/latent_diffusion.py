@@ -9,7 +9,7 @@ import torch
 
 from ..errors import StitchError
 from .checkpoint import read_whole_checkpoint
-from .host_model import build_patcher
+from .host_model import build_patcher, reloadable
 from .ldm import LDMConfig
 from .ldm_checkpoint import interpret_ldm
 from .vq_autoencoder import first_stage_of, load_first_stage
@@ -23,6 +23,7 @@ class LoadedLDM(NamedTuple):
     description: str
 
 
+@reloadable
 def load_ldm(
     path: str,
     name: str,

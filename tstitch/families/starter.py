@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import StitchError
 from .dit import DiTConfig
 from .dit_model import HostDiTConfig
-from .host_model import build_patcher
+from .host_model import build_patcher, reloadable
 
 FOLDER = Path(__file__).resolve().parents[2] / "models"
 STARTERS = {
@@ -38,6 +38,7 @@ class StarterLatent(comfy.latent_formats.LatentFormat):
         self.latent_rgb_factors_bias = preview["bias"]
 
 
+@reloadable
 def load_starter(name: str) -> ModelPatcher:
     """One starter model as a MODEL. Raises StitchError where its file, or the VAE's, is missing or damaged."""
     state, metadata = read_weights(STARTERS[name])

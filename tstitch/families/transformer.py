@@ -10,6 +10,7 @@ import torch
 from . import dit_checkpoint, uvit_checkpoint
 from .dit_checkpoint import interpret_dit, read_transformer
 from .dit_model import build_dit
+from .host_model import reloadable
 from .uvit_checkpoint import interpret_uvit, is_uvit
 from .uvit_model import build_uvit
 
@@ -17,6 +18,7 @@ PREDICTIONS = ("auto", *dit_checkpoint.VARIANTS, *uvit_checkpoint.VARIANTS)
 GUIDED_CHANNELS = {"three": 3, "all": None}
 
 
+@reloadable
 def load_transformer(
     path: str,
     name: str,

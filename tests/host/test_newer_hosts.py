@@ -1,4 +1,8 @@
-"""Newer hosts make linear layers and tables without weights, which come with the file (dynamic VRAM)."""
+"""What newer hosts ask of a loader.
+
+They make linear layers and tables without weights, which come with the file (dynamic VRAM), and load a model once more
+where they want weights of its own (Train LoRA).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import torch
 
 from tstitch.families.bksdm import load_bksdm
 from tstitch.families.latent_diffusion import load_ldm
+from tstitch.families.starter import load_starter
 from tstitch.families.transformer import load_transformer
 from tstitch_testing.checkpoints import bksdm_unet, dit_config, original_weights, save
 from tstitch_testing.ldm_files import LDMShape, ldm_weights
@@ -49,3 +54,34 @@ def test_layers_without_weights_take_those_of_the_file(
     for key, value in found.items():
         assert value.dtype == expected[key].dtype
         assert torch.equal(value, expected[key])
+
+
+def load_once_more(patcher: Any) -> Any:
+    """As the host does."""
+    load, arguments, *index = patcher.cached_patcher_init
+    loaded = load(*arguments, disable_dynamic=True)
+    return loaded[index[0]] if index else loaded
+
+
+def assert_equal_but_apart(first: Any, second: Any) -> None:
+    assert second.model is not first.model
+    one, other = (patcher.model.diffusion_model.state_dict() for patcher in (first, second))
+    assert set(one) == set(other)
+    for key, value in one.items():
+        assert value.data_ptr() != other[key].data_ptr()
+        assert value.dtype == other[key].dtype
+        assert torch.equal(value, other[key])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_can_be_loaded_once_more(family: str, tmp_path: Path) -> None:
+    weights, load = FAMILIES[family]
+    loaded = load(save(weights(), tmp_path / "model.pt"))
+    again = load_once_more(loaded)
+    assert_equal_but_apart(loaded, again)
+    assert_equal_but_apart(again, load_once_more(again))
+
+
+def test_a_starter_can_be_loaded_once_more() -> None:
+    loaded = load_starter("S")
+    assert_equal_but_apart(loaded, load_once_more(loaded))
