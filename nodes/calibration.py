@@ -233,10 +233,14 @@ def calibration_files() -> list[str]:
 
 def loading_path(file: str) -> Path:
     """Raises StitchError for a name that leads out of the host's folders."""
-    path = Path(folder_paths.get_annotated_filepath(file)).resolve()
+    elsewhere = StitchError(f"The file {file} lies outside of the input and output folders: choose one of the list.")
+    try:
+        path = Path(folder_paths.get_annotated_filepath(file)).resolve()
+    except ValueError:  # newer hosts look themselves
+        raise elsewhere from None
     folders = [folder_paths.get_input_directory(), folder_paths.get_output_directory()]
     if not any(path.is_relative_to(Path(folder).resolve()) for folder in folders):
-        raise StitchError(f"The file {file} lies outside of the input and output folders: choose one of the list.")
+        raise elsewhere
     return path
 
 
