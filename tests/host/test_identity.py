@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -134,14 +135,14 @@ def test_names_tell_family_and_size(starter: Any) -> None:
 
 def test_quantized_weights_count_as_they_are_stored(starter: Any, caplog: pytest.LogCaptureFixture) -> None:
     """Unpacked, a large model would take minutes, and the host tells of every weight that it has to unpack."""
-    quantized = pytest.importorskip("comfy.quant_ops").QuantizedTensor
+    quant_ops = pytest.importorskip("comfy.quant_ops")
+    quantized, layout = quant_ops.QuantizedTensor, quant_ops.TensorCoreFP8Layout
 
     def stored(scale: float) -> Any:
         model = load_starter("S")
         layer = model.model.diffusion_model.blocks[0].attn.qkv
-        weight = quantized.from_float(
-            layer.weight.detach() * scale, "TensorCoreFP8Layout", dtype=torch.float8_e4m3fn, scale=None
-        )
+        dtype = {"dtype": torch.float8_e4m3fn} if "dtype" in inspect.signature(layout.quantize).parameters else {}
+        weight = quantized.from_float(layer.weight.detach() * scale, layout.__name__, scale=None, **dtype)
         layer.weight = torch.nn.Parameter(weight, requires_grad=False)
         return model
 

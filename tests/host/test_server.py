@@ -145,7 +145,8 @@ def test_the_sweep_workflow_draws_its_grid_and_its_plot(server: Server) -> None:
 
     record, sizes, progress = asyncio.run(queue())
     assert sorted(size[0] for size in sizes) == [3 * (160 + 8) + 8, 960]
-    assert progress == [(step, 6) for step in range(1, 7)]
+    assert progress == sorted(progress)  # newer hosts leave out what comes too fast
+    assert (progress[0], progress[-1], len(set(progress))) == ((1, 6), (6, 6), len(progress))
     (table,) = [output["text"][0] for output in record.outputs.values() if "text" in output]
     assert [line.split()[:2] for line in table.splitlines()[1:4]] == [["0", "0/2"], ["0.5", "1/2"], ["1", "2/2"]]
 
