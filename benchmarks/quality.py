@@ -169,7 +169,7 @@ def measure(names: Iterable[str]) -> None:
     studio, judge, rows = Studio(), Judge(load_classifier(), load_vae()), known_rows()
     for name in names:
         settings = {row_key(setting): setting for setting in GROUPS[name]()}
-        write_rows(name, [rows[key] for key in settings if key in rows])
+        write_rows(name, list(settings), rows)
         for key, setting in tqdm(settings.items(), desc=name, unit="row"):
             if key in rows:
                 continue
@@ -189,9 +189,11 @@ def measure(names: Iterable[str]) -> None:
                 "seconds": round(drawing.seconds, 1),
             }
             tqdm.write(f"{setting.title}: FID {rows[key]['fid']}, to reconstructions {rows[key]['fid_vae']}")
-            write_rows(name, [rows[known] for known in settings if known in rows])
+            write_rows(name, list(settings), rows)
 
 
-def write_rows(name: str, rows: list[dict[str, Any]]) -> None:
-    results = {"machine": machine(), "samples": SAMPLES, "rows": rows}
+def write_rows(name: str, keys: list[str], rows: dict[str, dict[str, Any]]) -> None:
+    """Those of `keys` that are among `rows` so far."""
+    found = [rows[key] for key in keys if key in rows]
+    results = {"machine": machine(), "samples": SAMPLES, "settings": len(keys), "rows": found}
     (RESULTS / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -214,7 +214,9 @@ def quality(caption: str, reference: Callable[[Row], dict[str, float]]) -> Calla
             for row in results["rows"]
         ]
         header = ["models", "steps", "sampler", "cfg", "", "FID", "FID to reconstructions", "accuracy"]
-        full_caption = f"{caption} {pictures(results)} a row."
+        total = results.get("settings", len(rows))
+        progress = f" {len(rows)} of {total} rows so far." if len(rows) < total else ""
+        full_caption = f"{caption} {pictures(results)} a row.{progress}"
         return captioned(full_caption, [*header, "precision", "recall", "speed-up"], rows)
 
     return show
