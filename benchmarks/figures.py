@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.findings import order_of
 from benchmarks.rows import ARROW, RESULTS, Row, fraction_of, front, pair_rows, pairs_of, read, speedup
 from tstitch.plots import INK, PAPER, SEQUENCE, SOFT, TEXT, add_legend, color_of, new_axes
 
@@ -12,11 +13,17 @@ FIFTHS = [fifth / 5 for fifth in range(6)]
 
 
 def draw_tradeoff(results: dict[str, Any]) -> None:
-    """FID over speed-up for each pair and for fewer steps, with the Pareto front of all that is shown."""
-    figure, axes = new_axes("Quality against speed, starter models", "speed-up over XL alone", "FID, lower is better")
+    """FID over speed-up for each pair, the other order and fewer steps, with the Pareto front of all that is shown."""
+    title = "Quality against speed, starter models"
+    figure, axes = new_axes(title, "speed-up over XL alone", "FID, lower is better", width=1240)
     rows = {row["key"]: row for row in results["rows"]}
     for index, pair in enumerate(pairs_of(results["rows"])):
         draw_curve(axes, pair_rows(results["rows"], pair), "o-", color=color_of(index), label=pair)
+    order = read("order")
+    if order is not None:
+        large_first = [row for row in order["rows"] if order_of(row["pattern"]) == "large first"]
+        rows |= {row["key"]: row for row in large_first}
+        draw_curve(axes, sorted(large_first, key=speedup), "^-", color=color_of(3), label="XL first, then S")
     fewer = read("fewer_steps")
     if fewer is not None:
         rows |= {row["key"]: row for row in fewer["rows"]}
@@ -29,7 +36,7 @@ def draw_tradeoff(results: dict[str, Any]) -> None:
     axes.set_xticks([tick for tick in TICKS if tick <= 1.1 * max(map(speedup, rows.values()))])
     axes.set_xticks([], minor=True)
     axes.xaxis.set_major_formatter("{x:g}x")
-    add_legend(axes)
+    add_legend(axes, loc="center left", bbox_to_anchor=(1.01, 0.5))
     figure.savefig(RESULTS / "tradeoff.png")
 
 
