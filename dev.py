@@ -90,7 +90,12 @@ def page_requirements(host: HostWheel) -> list[str]:
 def own_page() -> Path | None:
     """The folder of page packages that COMFYUI_PAGE names."""
     value = os.environ.get("COMFYUI_PAGE", "").strip()
-    return Path(value).resolve() if value else None
+    if not value:
+        return None
+    folder = Path(value).expanduser().resolve()
+    if not (folder / "comfyui_frontend_package").is_dir():
+        raise DevError(f"COMFYUI_PAGE is {folder}, in which there is no comfyui_frontend_package.")
+    return folder
 
 
 def own_comfyui() -> Path | None:
@@ -534,7 +539,7 @@ class Run(NamedTuple):
         command = [str(venv_python()), "-m", "pytest", f"--junitxml={report}", *self.arguments]
         # The models of the tests are tiny: a second thread only waits for the first.
         threads = os.environ.get("OMP_NUM_THREADS", "1")
-        env = environment(self.host, OMP_NUM_THREADS=threads, **({"COMFYUI_PAGE": str(self.page)} if self.page else {}))
+        env = environment(self.host, OMP_NUM_THREADS=threads, COMFYUI_PAGE=str(self.page or ""))
         return subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=output and subprocess.STDOUT)
 
 
