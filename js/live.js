@@ -32,8 +32,11 @@ export function listenToRuns() {
 /** Give every node of a workflow that has just been opened what is known of its last run. */
 export function showKnownRuns() {
   const graph = rootGraph();
-  for (const [id, node] of graph ? nodesById(graph, "") : []) {
-    const state = store.of(graph?.id ?? null, id);
+  if (!graph) {
+    return;
+  }
+  for (const [id, node] of nodesById(graph, "")) {
+    const state = store.of(graph.id ?? null, id);
     if (state) {
       tell(node, state);
     }
