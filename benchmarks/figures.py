@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.findings import order_of
-from benchmarks.rows import ARROW, RESULTS, Row, fraction_of, front, pair_rows, pairs_of, read, speedup
+from benchmarks.rows import ARROW, RESULTS, Row, fraction_of, front, order_of, pair_rows, pairs_of, read, speedup
 from tstitch.plots import INK, PAPER, SEQUENCE, SOFT, TEXT, add_legend, color_of, new_axes
 
 TICKS = (1, 1.2, 1.5, 2, 3, 4, 6, 8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from statistics import mean
 
-from benchmarks.rows import ARROW, Row, cost, fraction_of, lossless, pairs_of, seed_spread, speedup, words_of
+from benchmarks.rows import ARROW, Row, cost, fraction_of, lossless, order_of, pairs_of, seed_spread, speedup, words_of
 
 
 def largest_lossless(rows: list[Row]) -> str:
@@ -61,12 +61,6 @@ def orders(rows: list[Row]) -> str:
         shares.setdefault(share, []).append(f"{order_of(row['pattern'])} {row['fid']:.3f}")
     words = [f"with {100 * share:g} % of the steps on S {', '.join(found)}" for share, found in shares.items()]
     return f"FID {'; '.join(words)}."
-
-
-def order_of(pattern: str) -> str:
-    """Of two models, the small one number 1."""
-    owners = [turn.split("x")[0] for turn in pattern.split()]
-    return {"12": "small first", "21": "large first", "212": "large-small-large"}.get("".join(owners), "interleaved")
 
 
 def by_solver(rows: list[Row]) -> str:

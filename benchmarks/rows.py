@@ -60,6 +60,12 @@ def fraction_of(row: Row, model: str) -> float:
     return row["calls"].get(model, 0) / sum(row["calls"].values())
 
 
+def order_of(pattern: str) -> str:
+    """Of two models, the small one number 1."""
+    owners = [turn.split("x")[0] for turn in pattern.split()]
+    return {"12": "small first", "21": "large first", "212": "large-small-large"}.get("".join(owners), "interleaved")
+
+
 def words_of(row: Row) -> str:
     """What sets a row apart from the plain run of its models and steps, other than its cfg."""
     words = [f"seed {row['seed']}"] if row["seed"] else []
