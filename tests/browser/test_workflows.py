@@ -55,7 +55,7 @@ def links(workflow: dict[str, Any]) -> set[tuple[str, ...]]:
 
 
 def names_a_file(workflow: dict[str, Any]) -> set[str]:
-    """Ids of the nodes that newer pages mark where the file is missing."""
+    """Ids of the nodes that name a file: newer pages mark them all, as none of the files is here."""
     nodes = workflow["nodes"]
     return {str(node["id"]) for node in nodes if node["properties"].get("models") or node["type"] == "LoadImage"}
 
@@ -70,7 +70,7 @@ def test_a_workflow_opens_as_it_was_saved(page: ComfyPage, path: Path, object_in
     skip_without_stock_nodes(workflow, object_info)
     page.load(workflow)
     red = page.evaluate("() => app.graph.nodes.filter(node => node.has_errors).map(node => String(node.id))")
-    assert set(red) <= names_a_file(workflow)
+    assert set(red) in (set(), names_a_file(workflow))
     unknown = "() => app.graph.nodes.map(node => node.type).filter(type => !(type in LiteGraph.registered_node_types))"
     assert page.evaluate(unknown) == []
     titles = dict(page.evaluate("() => app.graph.nodes.map(node => [String(node.id), node.title])"))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import comfy.utils
 import numpy as np
 import pytest
 import torch
@@ -145,8 +146,10 @@ def test_the_sweep_workflow_draws_its_grid_and_its_plot(server: Server) -> None:
 
     record, sizes, progress = asyncio.run(queue())
     assert sorted(size[0] for size in sizes) == [3 * (160 + 8) + 8, 960]
-    assert progress == sorted(progress)  # newer hosts leave out what comes too fast
-    assert (progress[0], progress[-1], len(set(progress))) == ((1, 6), (6, 6), len(progress))
+    steps = [(step, 6) for step in range(1, 7)]
+    if hasattr(comfy.utils, "PROGRESS_THROTTLE_MIN_INTERVAL"):  # such hosts leave out what comes too fast
+        steps = [steps[0], *(step for step in steps[1:-1] if step in progress), steps[-1]]
+    assert progress == steps
     (table,) = [output["text"][0] for output in record.outputs.values() if "text" in output]
     assert [line.split()[:2] for line in table.splitlines()[1:4]] == [["0", "0/2"], ["0.5", "1/2"], ["1", "2/2"]]
 
