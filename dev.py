@@ -579,9 +579,10 @@ def run_pytest(runs: Sequence[Run], may_be_empty: bool) -> list[Outcome]:
 
 
 def outcome_of(title: str, ok: bool, report: Path) -> Outcome:
-    if not report.is_file():
+    try:
+        suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
+    except (FileNotFoundError, ElementTree.ParseError):  # pytest was stopped, or the disk is full
         return Outcome(title, ok, {})
-    suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
     failed, errors, skipped, total = (
         sum(int(suite.get(name, 0)) for suite in suites) for name in ("failures", "errors", "skipped", "tests")
     )
