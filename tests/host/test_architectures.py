@@ -44,6 +44,7 @@ class Model:
         shapes = architecture.shapes()
         path = write(folder / f"{self.found}_{seed}.safetensors", shapes, seed, self.dtype)
         model = comfy.sd.load_diffusion_model(str(path), model_options={"dtype": self.dtype})
+        path.unlink()  # up to 5 GB, read in full by now
         assert type(model.model.model_config).__name__ == self.found
         assert len(model.model.diffusion_model.state_dict()) == len(shapes)
         return model
@@ -56,7 +57,10 @@ class Tiny:
     def load(self, folder: Path, seed: int) -> Any:
         with torch.device("meta"):
             network = bksdm_network("tiny", 320)
-        return load_bksdm(write(folder / "tiny.safetensors", shapes_of(network), seed, HALF), dtype=HALF)
+        path = write(folder / "tiny.safetensors", shapes_of(network), seed, HALF)
+        model = load_bksdm(path, dtype=HALF)
+        path.unlink()
+        return model
 
 
 def text(width: int, pooled: int | None = None) -> tuple[Any, Any]:
@@ -160,15 +164,13 @@ def loaded(request: pytest.FixtureRequest, host_nodes: ModuleType, tmp_path_fact
     yield found
     found.models.clear()
     models.clear()
-    release(folder)
+    release()
 
 
-def release(folder: Path) -> None:
-    """Gigabytes of weights, in memory and on the disk."""
+def release() -> None:
+    """Gigabytes of weights."""
     comfy.model_management.unload_all_models()
     gc.collect()
-    for path in folder.iterdir():
-        path.unlink()
 
 
 def test_the_models_draw_something_and_differ(loaded: Loaded) -> None:
@@ -220,7 +222,7 @@ def mixed(host_nodes: ModuleType, tmp_path_factory: Any) -> Iterator[tuple[Any, 
     del small, large
     yield tuple(pair)
     pair.clear()
-    release(folder)
+    release()
 
 
 def test_architectures_of_one_latent_space_are_mixed(mixed: tuple[Any, Any]) -> None:
