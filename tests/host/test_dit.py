@@ -365,7 +365,6 @@ def without(state: dict[str, Tensor], key: str) -> dict[str, Tensor]:
     return {name: value for name, value in state.items() if name != key}
 
 
-STARTER = Path(__file__).resolve().parents[2] / "models" / "starter_s.safetensors"
 BAD_FILES = {
     "not there": (lambda state, folder: folder / "gone.pt", "does not exist"),
     "empty": (lambda state, folder: save({}, folder / "x.pt"), "holds no weights"),
@@ -396,7 +395,6 @@ BAD_FILES = {
     ),
     "truncated pickle": (lambda state, folder: damaged(save(state, folder / "x.pt")), "damaged or incomplete"),
     "text": (lambda state, folder: Path(shutil.copy(__file__, folder / "x.pt")), "damaged"),
-    "starter": (lambda state, folder: Path(shutil.copy(STARTER, folder)), "is a starter model"),
     "code": (lambda state, folder: with_code(state, folder / "x.pt"), "mkdir"),
 }
 

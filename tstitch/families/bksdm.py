@@ -8,6 +8,7 @@ Stable Diffusion, so that LoRAs made for that model find their layers.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -91,14 +92,19 @@ def load_bksdm(path: str | Path, name: str | None = None, dtype: torch.dtype | N
     checkpoint = read_checkpoint(path, name)
     unet_config = infer_unet_config(checkpoint)
     network = SlimUNet(**unet_config, device="meta", operations=EagerLayers).state_dict()
-    levels = len(unet_config["channel_mult"])
-    names: dict[str, str] = {}
-    for original, target in comfy.utils.unet_to_diffusers(ORIGINAL_LAYOUT).items():
-        if target in network and (file_name := name_in_file(original, levels)) is not None:
-            names.setdefault(target, file_name)
+    names = names_in_file(network, len(unet_config["channel_mult"]))
     check_weights(checkpoint, {names[key]: tuple(value.shape) for key, value in network.items()}, "BK-SDM")
     state = {target: checkpoint.state[file_name] for target, file_name in names.items()}
     return build_patcher(slim_config(unet_config), state, dtype)
+
+
+def names_in_file(weights: Collection[str], levels: int) -> dict[str, str]:
+    """BK-SDM's names of the weights of a network with so many levels."""
+    names: dict[str, str] = {}
+    for original, target in comfy.utils.unet_to_diffusers(ORIGINAL_LAYOUT).items():
+        if target in weights and (file_name := name_in_file(original, levels)) is not None:
+            names.setdefault(target, file_name)
+    return names
 
 
 def name_in_file(original: str, levels: int) -> str | None:
@@ -165,10 +171,15 @@ def infer_unet_config(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def slim_config(unet_config: dict[str, Any]) -> Any:
     """The host's configuration of Stable Diffusion 1 or 2 around the smaller network."""
-    family = FAMILIES[unet_config["context_dim"]]
+    family, levels = FAMILIES[unet_config["context_dim"]], len(unet_config["channel_mult"])
 
     class SlimConfig(family):  # type: ignore[valid-type, misc]
         unet_config: dict[str, Any]
+
+        def process_unet_state_dict_for_saving(self, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+            names = names_in_file(state_dict, levels)
+            published = {names.get(key, key): value for key, value in state_dict.items()}
+            return super().process_unet_state_dict_for_saving(published)
 
         def get_model(self, state_dict: dict[str, Tensor], prefix: str = "", device: Any = None) -> Any:
             kind = self.model_type(state_dict, prefix)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import pickle
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,9 @@ from ..errors import StitchError
 WRAPPERS = ("ema", "params_ema", "ema_state_dict", "state_dict", "model", "params")
 #: What compilers, parallel training and whole-pipeline files put before each name.
 PREFIXES = ("module.", "_orig_mod.", "model.diffusion_model.", "diffusion_model.")
+#: The weight that holds what the others of a saved model do not tell: metadata, in JSON, a byte an element. The host
+#: keeps what it must know of quantized layers so; the header of a file that it saves is its own.
+FACTS = "tstitch.facts"
 #: What command lines, and arrays and numbers of numpy, are pickled by.
 PLAIN_VALUES: tuple[Any, ...] = (
     argparse.Namespace,
@@ -37,6 +42,11 @@ class Checkpoint:
     name: str  # as the user chose it, for messages
     state: dict[str, Tensor]
     metadata: dict[str, str] = field(default_factory=dict)
+
+    def number(self, key: str) -> int:
+        """A number of the metadata; 0 where they do not tell."""
+        value = self.metadata.get(key, "")
+        return int(value) if re.fullmatch(r"[0-9]{1,6}", value) else 0
 
 
 def read_checkpoint(path: str | Path, name: str | None = None) -> Checkpoint:
@@ -56,9 +66,15 @@ def read_whole_checkpoint(path: str | Path, name: str | None = None) -> Checkpoi
     else:
         state, metadata = _read_pickle(path, name), {}
     state = _unwrapped(state)
+    metadata = {**metadata, **_take_facts(state, name)}
     if not state:
         raise StitchError(f"The file {name} holds no weights: choose another, or load it with the node it is made for.")
     return Checkpoint(name, state, metadata)
+
+
+def with_facts(state: Mapping[str, Tensor], facts: Mapping[str, str]) -> dict[str, Tensor]:
+    """The weights of a model that is being saved, and what its loader finds again as metadata."""
+    return {**state, FACTS: torch.tensor(list(json.dumps(facts).encode()), dtype=torch.uint8)}
 
 
 def weight_of(checkpoint: Checkpoint, key: str, ndim: int, family: str) -> Tensor:
@@ -137,6 +153,17 @@ def _unwrapped(content: Any) -> dict[str, Tensor]:
             content = inner
             break
     return {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+
+
+def _take_facts(state: dict[str, Tensor], name: str) -> dict[str, str]:
+    key = next((key for key in state if key.endswith(FACTS)), None)
+    if key is None:
+        return {}
+    try:
+        facts = json.loads(bytes(state.pop(key).tolist()))
+    except (ValueError, TypeError) as error:
+        raise StitchError(f"The file {name} is damaged ({key} is not readable): save or download it again.") from error
+    return {key: str(value) for key, value in facts.items()} if isinstance(facts, dict) else {}
 
 
 def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -39,6 +39,7 @@ VARIANTS = {
 FAMILIES = "DiT, SiT, REPA, Shortcut or U-ViT model"
 HEADS = {384: 6, 768: 12, 1024: 16, 1152: 16}  # of the published widths S, B, L and XL
 HEAD_WIDTH = 64  # of all others
+COMPUTED_AS_DIFFUSERS = "as diffusers does"
 TRAINING_ONLY = "projectors."  # REPA's heads for representation alignment
 _NAME = re.compile(r"(?<![a-z])(repa|sit|shortcut|dit)(?![a-z])")
 
@@ -49,6 +50,7 @@ class DiTWeights:
     state: dict[str, Tensor]
     variant: Variant
     description: str
+    facts: dict[str, str]  # what a saved file must tell besides the weights
 
 
 def read_dit(path: str | Path, name: str | None = None, variant: str = "auto", heads: int = 0) -> DiTWeights:
@@ -61,10 +63,7 @@ def read_transformer(path: str | Path, name: str | None = None) -> Checkpoint:
     path = Path(path)
     if path.suffix.lower() == ".pkl":
         return Checkpoint(name or path.name, read_shortcut_pickle(path, name), METADATA)
-    checkpoint = read_checkpoint(path, name)
-    if "tstitch.dit" in checkpoint.metadata:
-        raise StitchError(f"The file {checkpoint.name} is a starter model: use Load Starter Models.")
-    return checkpoint
+    return read_checkpoint(path, name)
 
 
 def interpret_dit(checkpoint: Checkpoint, path: Path, variant: str = "auto", heads: int = 0) -> DiTWeights:
@@ -73,10 +72,11 @@ def interpret_dit(checkpoint: Checkpoint, path: Path, variant: str = "auto", hea
         raise StitchError(f"The file {checkpoint.name} is no U-ViT, but prediction is {variant}: choose auto.")
     found, reason = detect_variant(checkpoint) if variant == "auto" else (variant, "chosen")
     state = {key: value for key, value in checkpoint.state.items() if not key.startswith(TRAINING_ONLY)}
-    diffusers = "transformer_blocks.0.norm1.linear.weight" in state
-    state = from_diffusers(state, checkpoint.name) if diffusers else join_decoder(state)
-    checkpoint = Checkpoint(checkpoint.name, state)
-    beside = read_diffusers_config(path) if diffusers else {}
+    published = "transformer_blocks.0.norm1.linear.weight" in state  # in the layout of diffusers
+    diffusers = published or checkpoint.metadata.get("tstitch.computed") == COMPUTED_AS_DIFFUSERS
+    state = from_diffusers(state, checkpoint.name) if published else join_decoder(state)
+    checkpoint = replace(checkpoint, state=state)
+    beside = read_diffusers_config(path) if published else {}
     config = infer_config(checkpoint, heads or beside.get("num_attention_heads", 0), diffusers)
     if diffusers and beside.get("sample_size"):
         config = replace(config, grid=beside["sample_size"] // config.patch)
@@ -85,11 +85,13 @@ def interpret_dit(checkpoint: Checkpoint, path: Path, variant: str = "auto", hea
         raise StitchError(f"The file {checkpoint.name} has {has}, but prediction is {found}: choose auto.")
     if not config.stored_position:
         checkpoint.state.pop("pos_embed", None)
-    expected = {key: tuple(value.shape) for key, value in _skeleton(config).state_dict().items()}
-    check_weights(checkpoint, expected, "DiT")
+    check_weights(checkpoint, weight_shapes(config), "DiT")
     description = _describe(config, found, reason)
     logger.info("%s: %s", checkpoint.name, description)
-    return DiTWeights(config, checkpoint.state, VARIANTS[found], description)
+    facts = {"tstitch.variant": found, "tstitch.heads": str(config.heads), "tstitch.grid": str(config.grid)}
+    if diffusers:
+        facts["tstitch.computed"] = COMPUTED_AS_DIFFUSERS
+    return DiTWeights(config, checkpoint.state, VARIANTS[found], description, facts)
 
 
 def read_diffusers_config(path: Path) -> dict[str, int]:
@@ -210,8 +212,8 @@ def _same(first: Tensor, second: Tensor | None) -> bool:
 
 
 def published_heads(checkpoint: Checkpoint, width: int, heads: int) -> int:
-    """`heads`, or where it is 0 those of the published model of this width. Raises StitchError."""
-    heads = heads or HEADS.get(width, width // HEAD_WIDTH)
+    """`heads`, or where it is 0 those the file tells, else of the published model of this width. Raises StitchError."""
+    heads = heads or checkpoint.number("tstitch.heads") or HEADS.get(width, width // HEAD_WIDTH)
     if heads == 0 or width % heads:
         raise StitchError(
             f"The file {checkpoint.name} is {width} wide, which {heads} attention heads cannot share: set heads to the"
@@ -222,7 +224,7 @@ def published_heads(checkpoint: Checkpoint, width: int, heads: int) -> int:
 
 def _grid(checkpoint: Checkpoint, position: Tensor | None, width: int) -> int:
     if position is None:
-        return 0
+        return checkpoint.number("tstitch.grid")
     side = math.isqrt(position.shape[1]) if position.ndim == 3 else 0
     if side == 0 or position.shape != (1, side**2, width):
         raise StitchError(
@@ -241,8 +243,9 @@ def _is_sincos(position: Tensor, grid: int) -> bool:
     )
 
 
-def _skeleton(config: DiTConfig) -> DiT:
-    return DiT(config, lambda q, k, v, heads: v, device="meta")
+def weight_shapes(config: DiTConfig) -> dict[str, tuple[int, ...]]:
+    skeleton = DiT(config, lambda q, k, v, heads: v, device="meta")
+    return {key: tuple(value.shape) for key, value in skeleton.state_dict().items()}
 
 
 def _describe(config: DiTConfig, variant: str, reason: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import comfy.latent_formats
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..labels import ClassSet
 from .attention import host_attention
+from .checkpoint import with_facts
 from .class_model import ClassModel, with_guided_channels
 from .dit import DiT, DiTConfig
 from .dit_checkpoint import DiTWeights
@@ -77,10 +78,11 @@ class HostDiTConfig(comfy.supported_models_base.BASE):
         prediction: str,
         time_scale: float,
         latent_format: Any,
+        facts: Mapping[str, str],
         class_names: Sequence[str] | None = None,
     ) -> None:
         super().__init__({"config": dit, "attention": host_attention})
-        self.dit, self.prediction, self.latent_format = dit, prediction, latent_format
+        self.dit, self.prediction, self.latent_format, self.facts = dit, prediction, latent_format, facts
         self.class_set = ClassSet.of(dit.classes, class_names)
         self.latent_size = dit.size or DEFAULT_LATENT
         self.time_scale = None if prediction == "eps" else time_scale
@@ -93,6 +95,9 @@ class HostDiTConfig(comfy.supported_models_base.BASE):
     def model_type(self, state_dict: dict[str, Tensor], prefix: str = "") -> Any:
         kinds = comfy.model_base.ModelType
         return kinds.EPS if self.prediction == "eps" else kinds.FLOW
+
+    def process_unet_state_dict_for_saving(self, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+        return super().process_unet_state_dict_for_saving(with_facts(state_dict, self.facts))
 
     def get_model(self, state_dict: dict[str, Tensor], prefix: str = "", device: Any = None) -> HostDiT:
         network = FromNoiseDiT if self.prediction == "flow_from_noise" else HostedDiT
@@ -107,5 +112,6 @@ def build_dit(
 ) -> comfy.model_patcher.ModelPatcher:
     """A DiT on the latents of the SD VAE as a MODEL. `guided_channels` None guides all."""
     check_latent_channels(weights.config.channels)
-    config = HostDiTConfig(weights.config, weights.variant.prediction, 1.0, comfy.latent_formats.SD15())
+    latent_format = comfy.latent_formats.SD15()
+    config = HostDiTConfig(weights.config, weights.variant.prediction, 1.0, latent_format, weights.facts)
     return with_guided_channels(build_patcher(config, weights.state, dtype), guided_channels)

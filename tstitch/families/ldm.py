@@ -11,11 +11,14 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import Tensor
 
 from ..labels import ClassSet
+from .checkpoint import with_facts
 from .class_model import ClassModel
 from .dit import LabelEmbedder
 from .host_model import EagerLayers
 from .patches import check_channels
 
+UNET = "model.diffusion_model."
+TABLE, OWN_TABLE = "cond_stage_model.embedding.weight", "class_embedding.embedding_table.weight"  # in files, here
 IMAGE_SIZE = 256  # pixels a side of the training images
 
 
@@ -50,6 +53,11 @@ class LDMConfig(comfy.supported_models_base.BASE):
         self.latent_format = VQLatent(unet_config["in_channels"])
         self.class_set = ClassSet.of(unet_config["classes"])
         self.latent_size = IMAGE_SIZE // pixels_per_latent
+
+    def process_unet_state_dict_for_saving(self, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+        facts = {"tstitch.head_channels": str(self.unet_config.get("num_head_channels", 0))}
+        saved = super().process_unet_state_dict_for_saving(with_facts(state_dict, facts))
+        return {TABLE if key == UNET + OWN_TABLE else key: value for key, value in saved.items()}
 
     def get_model(self, state_dict: dict[str, Tensor], prefix: str = "", device: Any = None) -> ClassModel:
         kind = comfy.model_base.ModelType.EPS

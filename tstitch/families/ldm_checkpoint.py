@@ -7,7 +7,7 @@ original training code.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.model_detection
@@ -18,13 +18,11 @@ from torch.nn import functional as F
 from ..errors import StitchError
 from ..labels import IMAGENET_CLASSES
 from .checkpoint import Checkpoint, check_weights, weight_of
-from .ldm import ClassUNet
+from .ldm import OWN_TABLE, TABLE, UNET, ClassUNet
 
 logger = logging.getLogger("tstitch")
 
-UNET = "model.diffusion_model."
 AVERAGE = "model_ema."
-TABLE = "cond_stage_model.embedding.weight"
 FAMILY = "class-conditional LDM"
 HEAD_CHANNELS = 32  # of the models on 4-channel latents
 ONE_HEAD_CHANNELS = 3  # latents of the models that attend with one head (cin256-v2)
@@ -48,7 +46,7 @@ def interpret_ldm(checkpoint: Checkpoint, averaged: bool = True, head_channels: 
     raw = {key.removeprefix(UNET): value for key, value in checkpoint.state.items() if key.startswith(UNET)}
     averages = {key: value for key, value in checkpoint.state.items() if key.startswith(AVERAGE)}
     state = average_weights(raw, averages, checkpoint.name) if averaged and averages else dict(raw)
-    config = infer_unet_config(Checkpoint(checkpoint.name, raw), head_channels)
+    config = infer_unet_config(replace(checkpoint, state=raw), head_channels)
     if table.shape[1] != config["class_width"]:
         raise StitchError(
             f"The file {checkpoint.name} is no valid {FAMILY}: its class embedding is {table.shape[1]} wide, but its"
@@ -58,7 +56,7 @@ def interpret_ldm(checkpoint: Checkpoint, averaged: bool = True, head_channels: 
     if table.shape[0] == IMAGENET_CLASSES:
         classes, null = table.shape[0], "random vector, as in the paper, for it has none"
         table = torch.cat([table, null_embedding(table.shape[1]).to(table)])
-    state["class_embedding.embedding_table.weight"] = table
+    state[OWN_TABLE] = table
     config["classes"] = classes
     try:
         network = ClassUNet(**config, device="meta")
@@ -103,6 +101,7 @@ def infer_unet_config(checkpoint: Checkpoint, head_channels: int = 0) -> dict[st
     class_width = config.pop("context_dim", None) if config else None
     if config is None or class_width is None:
         raise StitchError(f"The file {checkpoint.name} is no {FAMILY}: its U-Net reads no classes.")
+    head_channels = head_channels or checkpoint.number("tstitch.head_channels")
     one_head = head_channels == 0 and config["in_channels"] == ONE_HEAD_CHANNELS
     width = head_channels or HEAD_CHANNELS
     heads = {"num_heads": 1} if one_head else {"num_heads": -1, "num_head_channels": width}

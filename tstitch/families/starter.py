@@ -9,12 +9,14 @@ from typing import Any
 import comfy.latent_formats
 import comfy.sd
 import comfy.utils
+import torch
 from comfy.model_patcher import ModelPatcher
 from safetensors import SafetensorError
-from torch import Tensor
 
 from ..errors import StitchError
+from .checkpoint import Checkpoint, check_weights
 from .dit import DiTConfig
+from .dit_checkpoint import weight_shapes
 from .dit_model import HostDiTConfig
 from .host_model import build_patcher, reloadable
 
@@ -41,27 +43,50 @@ class StarterLatent(comfy.latent_formats.LatentFormat):
 @reloadable
 def load_starter(name: str) -> ModelPatcher:
     """One starter model as a MODEL. Raises StitchError where its file, or the VAE's, is missing or damaged."""
-    state, metadata = read_weights(STARTERS[name])
-    _, vae_metadata = read_weights(VAE)
-    dit = DiTConfig(**json.loads(metadata["tstitch.dit"]))
-    config = HostDiTConfig(
-        dit,
-        metadata["tstitch.prediction"],
-        float(metadata["tstitch.time_scale"]),
-        StarterLatent(json.loads(vae_metadata["tstitch.preview"])),
-        json.loads(metadata["tstitch.classes"]),
+    return build_starter(read_weights(STARTERS[name]))
+
+
+def is_starter(checkpoint: Checkpoint) -> bool:
+    """Also one that was trained further or saved by the host."""
+    return "tstitch.dit" in checkpoint.metadata
+
+
+def build_starter(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> ModelPatcher:
+    """A MODEL of what a starter's file holds. Raises StitchError."""
+    metadata, preview = checkpoint.metadata, read_weights(VAE).metadata["tstitch.preview"]
+    try:
+        config = HostDiTConfig(
+            DiTConfig(**json.loads(metadata["tstitch.dit"])),
+            metadata["tstitch.prediction"],
+            float(metadata["tstitch.time_scale"]),
+            StarterLatent(json.loads(preview)),
+            {key: value for key, value in metadata.items() if key.startswith("tstitch.")},
+            json.loads(metadata["tstitch.classes"]),
+        )
+        expected = weight_shapes(config.dit)
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise StitchError(f"The file {checkpoint.name} describes its starter model wrongly: save it again.") from error
+    check_weights(checkpoint, expected, "starter model")
+    return build_patcher(config, checkpoint.state, dtype)
+
+
+def describe_starter(patcher: ModelPatcher) -> str:
+    config = patcher.model.model_config
+    dit, kind = config.dit, "noise" if config.prediction == "eps" else "velocity"
+    return (
+        f"starter model (predicts {kind}): {dit.depth} blocks, {dit.width} wide, {dit.heads} heads, {dit.classes}"
+        " classes; its VAE is that of Load Starter Models"
     )
-    return build_patcher(config, state)
 
 
 def load_starter_vae() -> comfy.sd.VAE:
-    state, metadata = read_weights(VAE)
-    vae = comfy.sd.VAE(state, config={"params": json.loads(metadata["tstitch.vae"])})
+    weights = read_weights(VAE)
+    vae = comfy.sd.VAE(weights.state, config={"params": json.loads(weights.metadata["tstitch.vae"])})
     vae.downscale_ratio = vae.upscale_ratio = PIXELS_PER_LATENT
     return vae
 
 
-def read_weights(name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_weights(name: str) -> Checkpoint:
     path = FOLDER / name
     remedy = "reinstall the pack, or restore the file from its repository."
     if not path.is_file():
@@ -72,4 +97,4 @@ def read_weights(name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise StitchError(f"The starter file {name} is damaged ({error}): {remedy}") from error
     if not metadata or not any(key.startswith("tstitch.") for key in metadata):
         raise StitchError(f"The file {name} holds no description of a starter model: {remedy}")
-    return state, metadata
+    return Checkpoint(name, state, metadata)

@@ -1,4 +1,4 @@
-"""One way in for all class-conditional transformers: DiT, SiT, REPA, Shortcut and U-ViT."""
+"""One way in for all class-conditional transformers: DiT, SiT, REPA, Shortcut, U-ViT and the starter models."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import Any
 
 import torch
 
+from ..errors import StitchError
 from . import dit_checkpoint, uvit_checkpoint
+from .class_model import with_guided_channels
 from .dit_checkpoint import interpret_dit, read_transformer
 from .dit_model import build_dit
 from .host_model import reloadable
+from .starter import build_starter, describe_starter, is_starter
 from .uvit_checkpoint import interpret_uvit, is_uvit
 from .uvit_model import build_uvit
 
@@ -29,6 +32,14 @@ def load_transformer(
 ) -> tuple[Any, str]:
     """A transformer as a MODEL, and what it is in words. Raises StitchError."""
     checkpoint = read_transformer(path, name)
+    if is_starter(checkpoint):
+        if prediction != "auto" or heads:
+            raise StitchError(
+                f"The file {checkpoint.name} is a starter model, which tells its prediction and heads itself, but"
+                f" prediction is {prediction} and heads is {heads}: choose auto and 0."
+            )
+        starter = build_starter(checkpoint, dtype)
+        return with_guided_channels(starter, GUIDED_CHANNELS.get(guidance_channels)), describe_starter(starter)
     if is_uvit(checkpoint):
         uvit = interpret_uvit(checkpoint, prediction, heads)
         return build_uvit(uvit, GUIDED_CHANNELS.get(guidance_channels), dtype), uvit.description

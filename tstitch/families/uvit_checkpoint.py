@@ -17,11 +17,12 @@ from .uvit import EXTRAS, UViT, UViTConfig
 logger = logging.getLogger("tstitch")
 
 #: The noise schedules of the published files, which no weight tells.
+CONTINUOUS, DISCRETE = "U-ViT", "U-ViT discrete"
 VARIANTS = {
-    "U-ViT": "predicts noise, trained on continuous time",
-    "U-ViT discrete": "predicts noise, trained on the steps of Stable Diffusion",
+    CONTINUOUS: "predicts noise, trained on continuous time",
+    DISCRETE: "predicts noise, trained on the steps of Stable Diffusion",
 }
-DISCRETE = "U-ViT discrete"
+TABLE, OWN_TABLE = "label_emb.weight", "label_emb.embedding_table.weight"  # of classes, in files and in the network
 DISCRETE_SHAPE = (1152, 2)  # width and patch of U-ViT-H/2, the one class-conditional file trained on discrete steps
 
 
@@ -45,12 +46,13 @@ def interpret_uvit(checkpoint: Checkpoint, variant: str = "auto", heads: int = 0
         raise StitchError(f"The file {checkpoint.name} is a U-ViT that reads text, not classes: it is not supported.")
     config = infer_config(checkpoint, heads)
     expected = {key: tuple(value.shape) for key, value in _skeleton(config).state_dict().items()}
-    table = "label_emb.weight"
-    state = {("label_emb.embedding_table.weight" if key == table else key): v for key, v in checkpoint.state.items()}
+    state = {OWN_TABLE if key == TABLE else key: value for key, value in checkpoint.state.items()}
     check_weights(Checkpoint(checkpoint.name, state), expected, "U-ViT")
     found, reason = variant, "chosen"
-    if variant == "auto":
-        found = DISCRETE if (config.width, config.patch) == DISCRETE_SHAPE else "U-ViT"
+    if variant == "auto" and (told := checkpoint.metadata.get("tstitch.variant")) in VARIANTS:
+        found, reason = told, "from its metadata"
+    elif variant == "auto":
+        found = DISCRETE if (config.width, config.patch) == DISCRETE_SHAPE else CONTINUOUS
         reason = "schedule by its size"
     description = (
         f"{found} ({reason}; {VARIANTS[found]}): {2 * config.pairs + 1} blocks, {config.width} wide, {config.heads}"

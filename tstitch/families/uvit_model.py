@@ -13,10 +13,11 @@ from torch import Tensor
 
 from ..labels import ClassSet
 from .attention import host_attention
+from .checkpoint import with_facts
 from .class_model import ClassModel, with_guided_channels
 from .host_model import build_patcher, check_latent_channels, run_wrapped
 from .uvit import UViT, UViTConfig
-from .uvit_checkpoint import UViTWeights
+from .uvit_checkpoint import CONTINUOUS, DISCRETE, OWN_TABLE, TABLE, UViTWeights
 
 STEPS = 1000
 
@@ -43,10 +44,15 @@ class HostUViTConfig(comfy.supported_models_base.BASE):
 
     def __init__(self, uvit: UViTConfig, discrete: bool) -> None:
         super().__init__({"config": uvit, "attention": host_attention})
-        self.discrete = discrete
+        self.heads, self.discrete = uvit.heads, discrete
         self.latent_format = comfy.latent_formats.SD15()
         self.class_set = ClassSet.of(uvit.classes)
         self.latent_size = uvit.size
+
+    def process_unet_state_dict_for_saving(self, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+        facts = {"tstitch.variant": DISCRETE if self.discrete else CONTINUOUS, "tstitch.heads": str(self.heads)}
+        published = {TABLE if key == OWN_TABLE else key: value for key, value in state_dict.items()}
+        return super().process_unet_state_dict_for_saving(with_facts(published, facts))
 
     def get_model(self, state_dict: dict[str, Tensor], prefix: str = "", device: Any = None) -> HostUViT:
         kind = comfy.model_base.ModelType.EPS
