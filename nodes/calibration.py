@@ -10,6 +10,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..tstitch.errors import StitchError
+from ..tstitch.files import write_whole
 from ..tstitch.planning.calibrating import Settings, calibrate
 from ..tstitch.planning.calibration import Calibration
 from ..tstitch.planning.calibration_views import views
@@ -180,8 +181,11 @@ class TStitchSaveCalibration(io.ComfyNode):
     def execute(cls, calibration: Any, filename_prefix: str) -> io.NodeOutput:
         check_calibration("calibration", calibration)
         path = saving_path(filename_prefix)
-        path.write_text(calibration.to_json(), encoding="utf-8")
         name = os.path.relpath(path, folder_paths.get_output_directory()).replace(os.sep, "/")
+        try:
+            write_whole(path, calibration.to_json())
+        except OSError as error:
+            raise StitchError(f"The calibration cannot be written to {name} in the output folder: {error}.") from error
         return io.NodeOutput(name, ui={"text": [name]})
 
 
@@ -249,7 +253,9 @@ def saving_path(prefix: str) -> Path:
     output = folder_paths.get_output_directory()
     try:
         folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix.strip() or PREFIX, output)
-    except Exception as error:  # the host raises nothing narrower
+    except OSError as error:
+        raise StitchError(f"The folder of {prefix} cannot be made in the output folder: {error}.") from error
+    except Exception as error:  # the host raises nothing narrower for a name that leads out
         raise StitchError(
             f'filename_prefix "{prefix}" leads out of the output folder: use a name such as {PREFIX}.'
         ) from error

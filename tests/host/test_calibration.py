@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -240,6 +242,24 @@ def test_a_calibration_stays_in_the_output_folder(
     with pytest.raises(Exception, match="leads out of the output folder"):
         nodes["TStitchSaveCalibration"].execute(found, prefix)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_disk_that_refuses_is_named(host_nodes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = host_nodes.NODE_CLASS_MAPPINGS
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path))
+    own_class = pack_module(nodes["TStitchCalibrate"], "tstitch.planning.calibration").Calibration
+    found = own_class.from_json(measured(gaussian_model(), gaussian_model(), steps=2).to_json())
+    (tmp_path / "a").write_text("in the way")
+    with pytest.raises(Exception, match=r"The folder of a/b cannot be made in the output folder: .*'.*a'\.$"):
+        nodes["TStitchSaveCalibration"].execute(found, "a/b")
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(Exception, match=r"cannot be written to c_00001_\.json in the output folder: .*No space left"):
+        nodes["TStitchSaveCalibration"].execute(found, "c")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def pack_module(node: Any, name: str) -> Any:

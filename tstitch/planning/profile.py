@@ -8,13 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ..files import write_whole
 from .calibration import ModelMark, is_number
 
 logger = logging.getLogger("tstitch")
@@ -116,22 +115,13 @@ def _parsed(text: str, key: Mapping[str, Any]) -> ModelTiming:
 
 
 def write_timing(folder: Path, key: Mapping[str, Any], timing: ModelTiming) -> None:
-    """Put the file in place in one atomic step; a disk that refuses costs a warning, not the run."""
+    """A disk that refuses costs a warning, not the run."""
     path = cache_path(folder, key)
     content = {"format": FORMAT, "version": VERSION, "key": key, "timing": asdict(timing)}
-    temporary = None
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=folder, prefix=".", suffix=".tmp", delete=False, encoding="utf-8"
-        ) as file:
-            temporary = file.name
-            json.dump(content, file, indent=1)
-        os.replace(temporary, path)
+        write_whole(path, json.dumps(content, indent=1))
     except OSError as error:
         logger.warning("T-Stitch could not save the profile %s: %s", path, error)
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def _timing(values: Any) -> ModelTiming | None:
