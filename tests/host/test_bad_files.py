@@ -14,6 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from tstitch.errors import StitchError
+from tstitch.families.checkpoint import read_checkpoint
 from tstitch_testing.checkpoints import bksdm_unet, dit_config, original_weights, save
 from tstitch_testing.ldm_files import LDMShape, ldm_weights, vq_model, vq_weights
 from tstitch_testing.uvit_files import uvit_config, uvit_weights
@@ -141,3 +143,13 @@ def test_labels_out_of_range_are_named(host_nodes: ModuleType, folder: Path) -> 
     inputs = {**LDM, "ldm_name": "ldm.pt", "labels": "1, 8", "head_channels": 0}
     with pytest.raises(ValueError, match="labels has 8, but the classes are numbered 0 to 7"):
         host_nodes.NODE_CLASS_MAPPINGS["TStitchLoadLDM"].execute(**inputs)
+
+
+@pytest.mark.parametrize("allocate", [lambda: torch.empty(2**58, dtype=torch.uint8), lambda: bytearray(2**58)])
+def test_too_little_memory_is_not_called_damage(
+    allocate: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(FAMILIES["DiT"](), tmp_path / "model.pt")
+    monkeypatch.setattr(torch, "load", lambda *_, **__: allocate())
+    with pytest.raises(StitchError, match=r"not enough main memory to read the file model\.pt of 0\.0 GiB"):
+        read_checkpoint(path)

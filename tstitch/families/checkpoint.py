@@ -131,7 +131,12 @@ def _read_pickle(path: Path, name: str) -> Any:
                 f"The file {name} holds code ({found[1]}) besides weights, so it is not opened: use a safetensors file."
             ) from error
         raise StitchError(f"The file {name} is damaged or no weight file: download it again.") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError) as error:
+    except (RuntimeError, MemoryError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError) as error:
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            raise StitchError(
+                f"There is not enough main memory to read the file {name} of {path.stat().st_size / 2**30:.1f} GiB:"
+                " close other programs, or use a safetensors file, which is read in parts."
+            ) from error
         raise StitchError(f"The file {name} is damaged or incomplete: download it again.") from error
 
 
