@@ -127,7 +127,7 @@ def request_of(kind: Kind, problem: PlanProblem, budget: int) -> Request:
     """The same problem as the node Plan is asked it."""
     models = tuple(ModelMark(str(number), str(number)) for number in range(MODELS))
     timings = tuple(timing_of(*(ticks / TICKS for ticks in costs)) for costs in problem.costs)
-    profile = Profile(models, timings, "cpu", (1, 4, 8, 8), guided=True, together=not kind.loads)
+    profile = Profile(models, timings, "cpu", (1, 4, 8, 8), guided=(True,) * len(models), together=not kind.loads)
     rows = tuple(tuple(STEPS * grains / GRAINS for grains in row) for row in problem.errors)
     levels = tuple(1 - step / STEPS for step in range(STEPS))
     unknown = tuple((0.0,) * STEPS for _ in rows)

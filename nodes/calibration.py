@@ -15,7 +15,7 @@ from ..tstitch.planning.calibrating import Settings, calibrate
 from ..tstitch.planning.calibration import Calibration
 from ..tstitch.planning.calibration_views import views
 from ..tstitch.stitched_model import ModelStage
-from .inputs import CATEGORY, connected, numbered
+from .inputs import CATEGORY, connected, numbered, small_conditioning, small_inputs
 from .samplers import step_inputs
 
 CalibrationType = io.Custom("TSTITCH_CALIBRATION")
@@ -94,27 +94,7 @@ class TStitchCalibrate(io.ComfyNode):
                 *step_inputs(),
                 tolerance_input(),
                 *numbered("model", io.Model, "model"),
-                io.Conditioning.Input(
-                    "small_positive",
-                    optional=True,
-                    tooltip="Own positive conditioning for all models but the base model, e.g. from another text"
-                    " encoder.",
-                ),
-                io.Conditioning.Input(
-                    "small_negative",
-                    optional=True,
-                    tooltip="Own negative conditioning for all models but the base model.",
-                ),
-                io.Float.Input(
-                    "small_cfg",
-                    default=0.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    optional=True,
-                    tooltip="cfg of all models but the base model; 0 takes the same as cfg. Set it as in the sampler.",
-                ),
+                *small_inputs(),
             ],
             outputs=OUTPUTS,
         )
@@ -145,10 +125,7 @@ class TStitchCalibrate(io.ComfyNode):
         small_cfg: float = 0.0,
     ) -> io.NodeOutput:
         models = connected("model", model_1, model_2, model_3, model_4, model_5, model_6, model_7)
-        own = (
-            positive if small_positive is None else small_positive,
-            negative if small_negative is None else small_negative,
-        )
+        own = small_conditioning(positive, negative, small_positive, small_negative)
         stages = [ModelStage(model, *own, small_cfg or None) for model in models.values()]
         stages.append(ModelStage(final_model, positive, negative))
         settings = Settings(seed, seeds, steps, cfg, sampler_name, scheduler)

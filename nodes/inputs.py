@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 from ..tstitch.errors import StitchError
 from ..tstitch.schedule import MAX_STAGES, UNITS
+from ..tstitch.sockets import check_conditioning
 
 CATEGORY = "sampling/t-stitch"
 
@@ -74,6 +75,39 @@ def connected(prefix: str, *values: Any) -> dict[str, Any]:
     """Input name to value, in run order, of the sockets `prefix`_1, `prefix`_2 ... that are in use."""
     named = {f"{prefix}_{number}": value for number, value in enumerate(values, 1)}
     return {name: value for name, value in named.items() if value is not None}
+
+
+def small_inputs() -> list[io.Input]:
+    """What a node that measures several models gives to the smaller ones."""
+    return [
+        io.Conditioning.Input(
+            "small_positive",
+            optional=True,
+            tooltip="Own positive conditioning for all models but final_model, e.g. from another text encoder.",
+        ),
+        io.Conditioning.Input(
+            "small_negative", optional=True, tooltip="Own negative conditioning for all models but final_model."
+        ),
+        io.Float.Input(
+            "small_cfg",
+            default=0.0,
+            min=0.0,
+            max=100.0,
+            step=0.1,
+            round=0.01,
+            optional=True,
+            tooltip="cfg of all models but final_model; 0 takes the same as cfg. Set it as in the sampler.",
+        ),
+    ]
+
+
+def small_conditioning(positive: Any, negative: Any, small_positive: Any, small_negative: Any) -> tuple[Any, Any]:
+    """What the smaller models read: their own, else that of all. Raises StitchError where a socket holds no such."""
+    own = {"small_positive": small_positive, "small_negative": small_negative}
+    named = {"positive": positive, "negative": negative} | {key: cond for key, cond in own.items() if cond is not None}
+    for name, value in named.items():
+        check_conditioning(name, value)
+    return named.get("small_positive", positive), named.get("small_negative", negative)
 
 
 def checked(check: Callable[[], object]) -> bool | str:

@@ -15,8 +15,9 @@ from ..tstitch.planning.plan_views import plan_chart, plan_table, profile_chart
 from ..tstitch.planning.profile import Profile
 from ..tstitch.planning.profiling import ProfileJob, profile_models
 from ..tstitch.sockets import check_latent
+from ..tstitch.stitched_model import ModelStage
 from .calibration import calibration_input, check_calibration
-from .inputs import CATEGORY, checked, connected, numbered
+from .inputs import CATEGORY, checked, connected, numbered, small_conditioning, small_inputs
 
 ProfileType = io.Custom("TSTITCH_PROFILE")
 
@@ -72,6 +73,7 @@ class TStitchProfile(io.ComfyNode):
                     " was measured before in the same setting.",
                 ),
                 *numbered("model", io.Model, "model"),
+                *small_inputs(),
             ],
             outputs=[
                 ProfileType.Output(display_name="PROFILE", tooltip="For T-Stitch Plan."),
@@ -102,13 +104,16 @@ class TStitchProfile(io.ComfyNode):
         model_5: Any = None,
         model_6: Any = None,
         model_7: Any = None,
+        small_positive: Any = None,
+        small_negative: Any = None,
+        small_cfg: float = 0.0,
     ) -> io.NodeOutput:
-        models = {
-            **connected("model", model_1, model_2, model_3, model_4, model_5, model_6, model_7),
-            "final_model": final_model,
-        }
-        job = ProfileJob(models, positive, negative, latent_image, cfg, repeats)
-        bar = comfy.utils.ProgressBar(len(models) * job.steps_a_model)
+        models = connected("model", model_1, model_2, model_3, model_4, model_5, model_6, model_7)
+        own = small_conditioning(positive, negative, small_positive, small_negative)
+        stages = {name: ModelStage(model, *own, small_cfg or cfg) for name, model in models.items()}
+        stages["final_model"] = ModelStage(final_model, positive, negative, cfg)
+        job = ProfileJob(stages, latent_image, repeats)
+        bar = comfy.utils.ProgressBar(len(stages) * job.steps_a_model)
         found = profile_models(job, refresh, partial(advance, bar))
         return io.NodeOutput(found, found.table(), profile_chart(found))
 

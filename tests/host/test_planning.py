@@ -71,7 +71,7 @@ def test_it_measures_once_and_remembers(nodes: dict[str, Any], models: tuple[Any
     assert counts(*models) == [STEPS_MEASURED] * 2
     assert [mark.name for mark in found.models] == ["Gaussian 1"] * 2
     assert all(timing.step > 0 and timing.repeats == REPEATS for timing in found.timings)
-    assert (found.latent_shape, found.guided) == ((2, 4, 6, 5), True)
+    assert (found.latent_shape, found.guided) == ((2, 4, 6, 5), (True, True))
     assert "| 2 (final) | Gaussian 1 |" in table
     assert chart.ndim == 4
     assert chart.shape[-1] == 3
@@ -114,6 +114,37 @@ def test_what_does_not_change_the_time_is_not_measured_again(nodes: dict[str, An
     profile(nodes, patched, models[1])
     assert counts(*models)[0] > before[0]
     assert counts(*models)[1] == before[1]
+
+
+def batches(model: Any) -> set[int]:
+    """Items in a model call: those of the latent, once for each conditioning that is asked."""
+    return {len(x) for x in model.model.diffusion_model.inputs}
+
+
+def test_smaller_models_are_measured_with_the_prompt_and_cfg_of_their_own(
+    nodes: dict[str, Any], models: tuple[Any, Any], user_folder: Path
+) -> None:
+    third = gaussian_model(std=0.7)
+    found, table, _ = profile(nodes, *models, model_2=third, small_cfg=1.0)
+    assert found.guided == (False, False, True)
+    assert [batches(model) for model in (models[1], third, models[0])] == [{2}, {2}, {4}]
+    assert "positive and negative, but model 1, 2 at cfg 1: positive only" in table
+    before = counts(*models)
+    own = {"small_positive": conditioning(0.4, tokens=7), "small_negative": conditioning(0.4, tokens=7)}
+    assert profile(nodes, *models, **own)[0].guided == (True, True)
+    assert counts(*models) == [before[0], before[1] + STEPS_MEASURED]
+    models[1].model.model_config.unet_config["context_dim"] = 9
+    with pytest.raises(Exception, match="model_1 reads text of width 9, but its positive conditioning has 5"):
+        profile(nodes, *models)
+    profile(nodes, *models, small_positive=conditioning(width=9), small_negative=conditioning(width=9))
+
+
+def test_a_prompt_of_another_type_is_named_by_its_socket(nodes: dict[str, Any], models: tuple[Any, Any]) -> None:
+    for name in ("small_positive", "small_negative"):
+        with pytest.raises(Exception, match=f"{name} is of type str, not a CONDITIONING"):
+            profile(nodes, *models, **{name: "a cat"})
+        with pytest.raises(Exception, match=f"{name} is of type str, not a CONDITIONING"):
+            calibration(nodes, *models, **{name: "a cat"})
 
 
 def with_reference(size: int) -> list[Any]:
@@ -227,11 +258,11 @@ def test_text_without_the_pooled_form_that_a_model_reads_is_one_sentence(
     assert counts(*models) == [0, 0]
 
 
-def calibration(nodes: dict[str, Any], final: Any, first: Any) -> Any:
+def calibration(nodes: dict[str, Any], final: Any, first: Any, **more: Any) -> Any:
     return run_node(
         nodes["TStitchCalibrate"], final_model=final, model_1=first, seed=0, seeds=1, steps=8, cfg=3.0,
         sampler_name="euler", scheduler="normal", positive=conditioning(0.4), negative=conditioning(-0.2),
-        latent_image=latent(), tolerance=0.1,
+        latent_image=latent(), tolerance=0.1, **more,
     )[0]  # fmt: skip
 
 

@@ -102,7 +102,9 @@ def test_a_hundred_steps_of_five_models_are_planned() -> None:
 
 def profile_of(models: dict[ModelMark, float], **changes: Any) -> Profile:
     timings = tuple(ModelTiming(step, step, 0.0, 0.0, 1.0, None, 5) for step in models.values())
-    return replace(Profile(tuple(models), timings, "cpu", (1, 4, 8, 8), guided=True, together=True), **changes)
+    return replace(
+        Profile(tuple(models), timings, "cpu", (1, 4, 8, 8), guided=(True,) * len(models), together=True), **changes
+    )
 
 
 def calibration_of(models: dict[ModelMark, list[float]], cfg: float = 2.0) -> Calibration:
@@ -203,7 +205,10 @@ def test_another_number_of_steps_is_read_between_the_calibrated_ones() -> None:
             request("seconds", 1.0, profile=replace(TIMES, models=(LARGE, LARGE))),
             "The profile is of one model only (L in every socket)",
         ),
-        (request("seconds", 1.0, profile=replace(TIMES, guided=False)), "without guidance, the calibration at cfg 2"),
+        (
+            request("seconds", 1.0, profile=replace(TIMES, guided=(False, False))),
+            "without guidance, the calibration at cfg 2",
+        ),
     ],
 )
 def test_what_cannot_be_planned_is_one_sentence(asked: Request, sentence: str) -> None:

@@ -78,7 +78,7 @@ def test_bytes_that_are_no_text_are_ignored(tmp_path: Path, caplog: pytest.LogCa
 def test_the_table_names_models_speeds_and_setting() -> None:
     marks = (ModelMark("Small", "a"), ModelMark("Large", "b"))
     timings = (TIMING, replace(TIMING, step=10 * TIMING.step, peak_bytes=None))
-    table = Profile(marks, timings, "GPU 7", (2, 4, 8, 8), guided=False, together=False).table()
+    table = Profile(marks, timings, "GPU 7", (2, 4, 8, 8), guided=(False, False), together=False).table()
     assert "| 1 | Small | 12.3 | ± 0.4 % | 10.00x | 0.5 | 0.00 GiB |" in table
     assert "| 2 (final) | Large | 123 |" in table
     assert "unknown" in table
@@ -89,6 +89,6 @@ def test_the_table_names_models_speeds_and_setting() -> None:
 
 def test_a_run_is_the_sum_of_average_steps_set_ups_and_loads() -> None:
     marks, timings = (ModelMark("Small", "a"), ModelMark("Large", "b")), (TIMING, replace(TIMING, mean=0.5))
-    apart = Profile(marks, timings, "GPU 7", (2, 4, 8, 8), guided=False, together=False)
+    apart = Profile(marks, timings, "GPU 7", (2, 4, 8, 8), guided=(False, False), together=False)
     assert apart.seconds([8, 12], [1, 1]) == pytest.approx(8 * 0.0125 + 12 * 0.5 + 2 * 2e-3 + 2 * 0.5)
     assert replace(apart, together=True).seconds([20, 0], [1, 0]) == pytest.approx(20 * 0.0125 + 2e-3)

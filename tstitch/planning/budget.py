@@ -220,9 +220,10 @@ def in_words(models: Sequence[ModelMark]) -> str:
 
 
 def check_same_guidance(profile: Profile, calibration: Calibration) -> None:
-    if profile.guided != (calibration.cfg != 1.0):
+    guided = profile.guided[-1]
+    if guided != (calibration.cfg != 1.0):
         raise StitchError(
-            f"The profile was taken {'with' if profile.guided else 'without'} guidance, the calibration at cfg"
+            f"The profile was taken {'with' if guided else 'without'} guidance, the calibration at cfg"
             f" {calibration.cfg:g}: set the same cfg on both nodes, as at 1 a step costs about half."
         )
 

@@ -43,7 +43,7 @@ class Profile:
     timings: tuple[ModelTiming, ...]
     device: str
     latent_shape: tuple[int, ...]
-    guided: bool  # cfg is not 1: a step calls the model on positive and negative
+    guided: tuple[bool, ...]  # of each model: cfg is not 1, so a step calls it on positive and negative
     together: bool  # all models fit on the device at once, so that a switch loads nothing
     given_shape: tuple[int, ...] = ()  # of the latent before the host fitted it to the model, if it was empty
 
@@ -74,9 +74,16 @@ class Profile:
             )
         lines = ["| " + " | ".join(row) + " |" for row in rows]
         shape = " x ".join(map(str, self.latent_shape))
-        calls = "positive and negative" if self.guided else "cfg 1: positive only"
         fit = "all models fit on the device" if self.together else "the models do not fit together: switches load"
-        return "\n".join([*lines, "", f"{self.device}; latent {shape}; {calls}; {fit}."])
+        return "\n".join([*lines, "", f"{self.device}; latent {shape}; {self._calls()}; {fit}."])
+
+    def _calls(self) -> str:
+        if all(self.guided):
+            return "positive and negative"
+        if not any(self.guided):
+            return "cfg 1: positive only"
+        unguided = [str(number) for number, guided in enumerate(self.guided, 1) if not guided]
+        return f"positive and negative, but model {', '.join(unguided)} at cfg 1: positive only"
 
 
 def milliseconds(seconds: float) -> str:

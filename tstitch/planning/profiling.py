@@ -24,13 +24,13 @@ from ..conditioning import controls_of
 from ..latents import samples_for
 from ..memory import fits_together, unload_model
 from ..sockets import (
-    check_conditioning,
     check_latent,
     check_latent_channels,
     check_model,
     check_pooled_texts,
     check_text_widths,
 )
+from ..stitched_model import ModelStage
 from .calibration import ModelMark
 from .identity import model_identity, model_name
 from .profile import ModelTiming, Profile, read_timing, write_timing
@@ -42,25 +42,21 @@ FAR_OUT = 3  # interquartile ranges above the upper quartile: Tukey's outer fenc
 
 @dataclass(frozen=True)
 class ProfileJob:
-    """What is to be profiled: models by input name in run order, the finishing one last."""
+    """What is to be profiled: by input name in run order, the finishing model last, each with conditioning and cfg."""
 
-    models: dict[str, Any]
-    positive: Any
-    negative: Any
+    stages: dict[str, ModelStage]
     latent: dict[str, Any]
-    cfg: float
     repeats: int
 
     def check(self) -> None:
         """Raise StitchError where an input is not what its socket promises."""
-        for name, model in self.models.items():
-            check_model(name, model)
-        check_conditioning("positive", self.positive)
-        check_conditioning("negative", self.negative)
+        for name, stage in self.stages.items():
+            check_model(name, stage.model)
         check_latent("latent_image", self.latent)
-        for name, model in self.models.items():
-            check_latent_channels(self.samples(model), name, model.get_model_object("latent_format"))
-        names, guiders = list(self.models), [self.guider(model) for model in self.models.values()]
+        for name, stage in self.stages.items():
+            latent_format = stage.model.get_model_object("latent_format")
+            check_latent_channels(self.samples(stage.model), name, latent_format)
+        names, guiders = list(self.stages), [guider_of(stage) for stage in self.stages.values()]
         check_text_widths(names, guiders)
         check_pooled_texts(names, guiders)
 
@@ -71,11 +67,12 @@ class ProfileJob:
     def samples(self, model: Any) -> Tensor:
         return samples_for(model, self.latent)
 
-    def guider(self, model: Any) -> Any:
-        guider = comfy.samplers.CFGGuider(model)
-        guider.set_conds(self.positive, self.negative)
-        guider.set_cfg(self.cfg)
-        return guider
+
+def guider_of(stage: ModelStage) -> Any:
+    guider = comfy.samplers.CFGGuider(stage.model)
+    guider.set_conds(stage.positive, stage.negative)
+    guider.set_cfg(stage.cfg)
+    return guider
 
 
 def profile_models(job: ProfileJob, refresh: bool, on_step: Callable[[], None]) -> Profile:
@@ -86,39 +83,39 @@ def profile_models(job: ProfileJob, refresh: bool, on_step: Callable[[], None]) 
     job.check()
     folder = cache_folder()
     marks, timings = [], []
-    for model in job.models.values():
-        mark = ModelMark(model_name(model), model_identity(model))
-        key = setting_key(job, model, mark.identity)
+    for stage in job.stages.values():
+        mark = ModelMark(model_name(stage.model), model_identity(stage.model))
+        key = setting_key(job, stage, mark.identity)
         timing = None if refresh else read_timing(folder, key)
         if timing is None or timing.repeats < job.repeats:
-            timing = time_model(job, model, on_step)
+            timing = time_model(job, stage, on_step)
             write_timing(folder, key, timing)
         else:
             for _ in range(job.steps_a_model):
                 on_step()
         marks.append(mark)
         timings.append(timing)
-    final = list(job.models.values())[-1]
-    samples = job.samples(final)
+    models = [stage.model for stage in job.stages.values()]
+    samples = job.samples(models[-1])
     return Profile(
         tuple(marks),
         tuple(timings),
-        device=device_name(final.load_device),
+        device=device_name(models[-1].load_device),
         latent_shape=tuple(samples.shape),
-        guided=is_guided(job),
-        together=fits_together(list(job.models.values()), samples.shape),
+        guided=tuple(map(is_guided, job.stages.values())),
+        together=fits_together(models, samples.shape),
         given_shape=tuple(job.latent["samples"].shape),
     )
 
 
-def is_guided(job: ProfileJob) -> bool:
+def is_guided(stage: ModelStage) -> bool:
     """Whether the host calls the model on the negative conditioning too."""
-    return abs(job.cfg - 1.0) > 1e-6
+    return stage.cfg is None or abs(stage.cfg - 1.0) > 1e-6
 
 
-def time_model(job: ProfileJob, model: Any, on_step: Callable[[], None]) -> ModelTiming:
+def time_model(job: ProfileJob, stage: ModelStage, on_step: Callable[[], None]) -> ModelTiming:
     """One run of the host's euler sampler, step by step; the first steps warm up."""
-    device = model.load_device
+    model, device = stage.model, stage.model.load_device
     load = load_seconds(model, job.samples(model).shape)
     samples = job.samples(model)
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", job.steps_a_model)
@@ -126,7 +123,7 @@ def time_model(job: ProfileJob, model: Any, on_step: Callable[[], None]) -> Mode
 
     def run(levels: Tensor, after_step: Callable[[], None]) -> TimedSampler:
         sampler = TimedSampler(comfy.samplers.sampler_object("euler"), device)
-        sampler.run(job.guider(model), samples, levels, after_step)
+        sampler.run(guider_of(stage), samples, levels, after_step)
         return sampler
 
     steps = run(sigmas, on_step).steps[WARM_UP:]
@@ -216,8 +213,9 @@ def device_name(device: torch.device) -> str:
     return f"cpu {platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
 
 
-def setting_key(job: ProfileJob, model: Any, identity: str) -> dict[str, Any]:
+def setting_key(job: ProfileJob, stage: ModelStage, identity: str) -> dict[str, Any]:
     """All that changes how long a step takes."""
+    model, guided = stage.model, is_guided(stage)
     return {
         "model": identity,
         "dtype": str(model.model_dtype()),
@@ -227,8 +225,8 @@ def setting_key(job: ProfileJob, model: Any, identity: str) -> dict[str, Any]:
         "fast": sorted(map(str, comfy.cli_args.args.fast)),
         "attention": comfy.ldm.modules.attention.optimized_attention.__name__,
         "latent": list(job.samples(model).shape),
-        "guided": is_guided(job),
-        "conditioning": [conditioning_key(kind) for kind in (job.positive, job.negative)[: 1 + is_guided(job)]],
+        "guided": guided,
+        "conditioning": [conditioning_key(kind) for kind in (stage.positive, stage.negative)[: 1 + guided]],
         "host": comfyui_version.__version__,
         "torch": torch.__version__,
     }
