@@ -65,6 +65,7 @@ export function manageSockets(node) {
   const { onConnectionsChange, onConfigure } = node;
   node.onConnectionsChange = function (...args) {
     onConnectionsChange?.apply(this, args);
+    groups.forEach((group) => showNeeded(node, group, false)); // the page may connect the next one before it is through
     updateSoon();
   };
   node.onConfigure = function (...args) {
@@ -87,8 +88,9 @@ function template({ name, type, label, shape, localized_name, tooltip }) {
 /**
  * @param {HostNode} node
  * @param {SocketTemplate[]} group
+ * @param {boolean} [mayRemove]
  */
-function showNeeded(node, group) {
+function showNeeded(node, group, mayRemove = true) {
   const find = (/** @type {string} */ name) => node.inputs.findIndex((input) => input.name === name);
   const linked = group.map(({ name }) => node.inputs[find(name)]?.link != null);
   const count = shownCount(linked);
@@ -99,7 +101,7 @@ function showNeeded(node, group) {
       node.addInput(name, type, extra);
     }
   }
-  for (const { name } of group.slice(count).reverse()) {
+  for (const { name } of mayRemove ? group.slice(count).reverse() : []) {
     const slot = find(name);
     if (slot >= 0 && node.graph) {
       node.removeInput(slot);

@@ -109,6 +109,21 @@ def test_a_workflow_with_every_socket_opens_with_the_same_links(page: ComfyPage)
     assert page.prompt() == sent
 
 
+def test_the_api_format_opens_with_all_models(page: ComfyPage) -> None:
+    """The page links the inputs of a node one after another, at once."""
+    page.load(WORKFLOWS / "starter_three_models.json")
+    schedule = page.node_of_type("TStitchModelSchedule")
+    loader = page.prompt()[schedule]["inputs"]["model_1"][0]
+    for number in (3, 4):
+        page.connect(loader, MODEL, schedule, f"model_{number}")
+        page.settle()
+    sent = page.prompt()[schedule]["inputs"]
+    assert {"model_2", "model_3", "model_4"} <= set(sent)
+    page.evaluate("api => app.loadApiJson(api, 'api')", page.prompt())
+    page.settle()
+    assert page.prompt()[page.node_of_type("TStitchModelSchedule")]["inputs"] == sent
+
+
 def test_a_copy_has_the_links_of_the_original(page: ComfyPage) -> None:
     schedule, loader = schedule_with(page, 3)
     page.evaluate(
