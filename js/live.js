@@ -19,13 +19,21 @@ export function listenToRuns() {
     }
   });
   for (const end of ["execution_error", "execution_interrupted"]) {
-    api.addEventListener(end, ({ detail }) => {
-      for (const node of store.drop(detail.prompt_id).map(nodeOf)) {
-        if (node) {
-          tell(node, null);
-        }
-      }
-    });
+    api.addEventListener(end, ({ detail }) => forget(store.drop(detail.prompt_id)));
+  }
+  api.addEventListener("status", ({ detail }) => {
+    if (detail?.exec_info?.queue_remaining === 0) {
+      forget(store.drop()); // their end was missed: the server, or the way to it, was away
+    }
+  });
+}
+
+/** @param {Message[]} runs that have ended, and not as runs should */
+function forget(runs) {
+  for (const node of runs.map(nodeOf)) {
+    if (node) {
+      tell(node, null);
+    }
   }
 }
 

@@ -31,6 +31,7 @@ class TStitchGuiders(io.ComfyNode):
                 io.Guider.Input("guider_1", tooltip="The guider that starts, usually on the smallest model."),
                 *schedule_inputs("guider", io.Guider, "guider"),
             ],
+            not_idempotent=True,  # a cached output tells the page of the node that made it: no other node may take it
             outputs=[io.Guider.Output(display_name="GUIDER", tooltip="A GUIDER that samples with all of them.")],
         )
 

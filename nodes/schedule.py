@@ -31,6 +31,7 @@ class TStitchModelSchedule(io.ComfyNode):
                 io.Model.Input("model_1", tooltip="The model that starts, usually the smallest."),
                 *schedule_inputs("model", io.Model, "model"),
             ],
+            not_idempotent=True,  # a cached output tells the page of the node that made it: no other node may take it
             outputs=[io.Model.Output(display_name="MODEL", tooltip="A MODEL that samples with all of them.")],
         )
 

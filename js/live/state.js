@@ -126,7 +126,9 @@ export class LiveStore {
     const before = this.messages.get(key);
     const earlier = before ? before.secondsPerStep : [];
     const known = message.secondsPerStep.map((measured, stage) => measured ?? (samePlaces(before, message) ? earlier[stage] : null));
-    const asked = before?.prompt === message.prompt ? before.levelsKey : levelsKey();
+    const goesOn = before?.prompt === message.prompt;
+    const isSame = before?.sampler === message.sampler; // a second sampler of the prompt has levels of its own
+    const asked = goesOn ? (isSame ? before.levelsKey : null) : levelsKey();
     const kept = { ...message, secondsPerStep: known, levelsKey: asked };
     this.messages.set(key, kept);
     if (message.finished) {
@@ -146,12 +148,12 @@ export class LiveStore {
   }
 
   /**
-   * Forget the unfinished runs of a prompt that ended early, and tell whose they were.
-   * @param {string | null} prompt
+   * Forget the unfinished runs of a prompt that ended early, or of all prompts, and tell whose they were.
+   * @param {string | null} [prompt]
    * @returns {Message[]}
    */
   drop(prompt) {
-    const dropped = [...this.messages].filter(([, message]) => message.prompt === prompt && !message.finished);
+    const dropped = [...this.messages].filter(([, message]) => !message.finished && (prompt === undefined || message.prompt === prompt));
     for (const [key] of dropped) {
       this.messages.delete(key);
     }

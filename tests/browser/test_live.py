@@ -206,6 +206,48 @@ def test_measured_levels_are_those_of_the_graph_that_was_queued(told: ComfyPage)
     assert ruler(told, node) == beta
 
 
+ADD_A_SECOND_PASS = """([first, second, schedule]) => {
+  const [base, again, from] = [first, second, schedule].map((id) => driver.locate(id));
+  from.connect(0, again, again.findInputSlot("model"));
+  for (const name of ["positive", "negative"]) {
+    const id = base.inputs[base.findInputSlot(name)].link;
+    const link = app.graph.getLink?.(id) ?? app.graph.links.get(id);
+    app.graph.getNodeById(link.origin_id).connect(link.origin_slot, again, again.findInputSlot(name));
+  }
+  base.connect(0, again, again.findInputSlot("latent_image"));
+  const save = LiteGraph.createNode("SaveLatent");
+  app.graph.add(save);
+  again.connect(0, save, 0);
+}"""
+
+
+def test_levels_of_a_second_sampler_are_not_taken_for_the_firsts(told: ComfyPage) -> None:
+    node = opened(told, "starter_three_models", steps=8)
+    told.set_widget(node, "unit", "timestep")
+    told.set_widget(node, "splits", "0.7, 0.4")
+    base = told.node_of_type("KSampler")
+    second = told.add("KSampler", (1200, 700), steps=8, denoise=0.5, seed=next(SEEDS), cfg=2.0, scheduler="simple")
+    told.evaluate(ADD_A_SECOND_PASS, [base, second, node])
+    told.show(node)
+    before = ruler(told, node)
+    assert before[0] == "1"
+    told.run()
+    assert len({message["sampler"] for message in of_node(told, node)}) == 2
+    assert ruler(told, node) == before
+
+
+def test_a_node_that_the_host_has_cached_is_told_of_under_its_new_id(told: ComfyPage) -> None:
+    node = opened(told, "starter_three_models", steps=8)
+    told.run()
+    told.set_widget(told.node_of_type("KSampler"), "seed", next(SEEDS))
+    packed = told.evaluate("id => String(app.graph.convertToSubgraph(new Set([driver.locate(id)])).node.id)", node)
+    inside = told.evaluate("id => String(driver.locate(id).subgraph.nodes[0].id)", packed)
+    told.evaluate("() => { driver.told = []; }")
+    told.settle()
+    told.run()
+    assert {message["node"] for message in messages(told)} == {f"{packed}:{inside}"}
+
+
 def test_a_node_in_a_subgraph_is_found(told: ComfyPage, renderer: str) -> None:
     node = opened(told, "starter_tstitch", steps=8)
     packed = told.evaluate("id => String(app.graph.convertToSubgraph(new Set([driver.locate(id)])).node.id)", node)
@@ -228,6 +270,26 @@ def test_a_run_that_is_stopped_leaves_nothing(told: ComfyPage) -> None:
     shown = state(told, node)
     assert f"of {ENDLESS}" not in shown
     assert not SAVED.search(shown)
+
+
+def test_a_run_whose_end_was_missed_does_not_go_on(told: ComfyPage) -> None:
+    node = opened(told, "starter_tstitch", steps=ENDLESS)
+    told.queue()
+    told.wait_for(SHOWS, 60, [node, f"of {ENDLESS}"])
+    told.evaluate(
+        """async () => {
+          window.RealWebSocket = window.WebSocket;
+          window.WebSocket = function () { return new RealWebSocket("ws://127.0.0.1:9/"); };
+          app.api.socket.close();
+          await app.api.fetchApi("/interrupt", { method: "POST" });
+        }"""
+    )
+    while told.evaluate("async () => (await (await app.api.fetchApi('/queue')).json()).queue_running.length"):
+        told.page.wait_for_timeout(100)
+    told.evaluate("() => { window.WebSocket = window.RealWebSocket; }")
+    told.wait_for("app.api.socket.readyState === 1", 60)
+    told.wait_for(f"!({SHOWS})(['{node}', 'of {ENDLESS}'])", 20)
+    told.errors.clear()  # of the page's own socket
 
 
 def test_a_reload_keeps_the_figures_of_a_finished_run_and_picks_up_another(told: ComfyPage) -> None:

@@ -103,3 +103,19 @@ test("finished runs outlive a reload, and a broken memory does no harm", () => {
   memory.setItem("TStitch.Live", "{");
   assert.equal(new LiveStore(memory).of("w1", "1"), null);
 });
+
+test("the levels of a second sampler in the same prompt are not taken for those of the first", () => {
+  const store = new LiveStore(null);
+  store.take(message({ ...FINISHED, sampler: "8" }), () => "a");
+  assert.equal(store.take(message({ sampler: "9" }), () => "b").levelsKey, null);
+  assert.equal(store.take(message({ sampler: "9", step: 3 }), () => "b").levelsKey, null);
+});
+
+test("no run is going on where nothing is queued", () => {
+  const store = new LiveStore(null);
+  store.take(message({ node: "1", prompt: "p1" }));
+  store.take(message({ node: "2", prompt: "p2", ...FINISHED }));
+  assert.deepEqual(store.drop().map(({ node }) => node), ["1"]);
+  assert.equal(store.of("w1", "1"), null);
+  assert.ok(store.of("w1", "2"));
+});
