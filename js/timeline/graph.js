@@ -19,6 +19,7 @@
  * @property {boolean} leftover_noise
  */
 
+const MUTED = 2;
 const BYPASSED = 4;
 const SUBGRAPH_INPUT = "-10"; // ids are numbers in older pages, texts in newer ones
 const SUBGRAPH_OUTPUT = "-20";
@@ -27,6 +28,11 @@ const MODEL_TYPES = ["MODEL", "GUIDER"];
 const PASSED_TYPES = [...MODEL_TYPES, "*"];
 const LEVEL_TYPES = [...PASSED_TYPES, "SIGMAS"];
 const FILE_WIDGET = /^(ckpt|unet|dit|ldm|model|diffusion_model|gguf|checkpoint)(_name)?$/;
+
+/** @param {GraphNode} node */
+function isActive({ mode }) {
+  return mode !== MUTED && mode !== BYPASSED;
+}
 
 /**
  * @param {Graph} graph
@@ -74,7 +80,7 @@ function originOf(graph, linkId, depth = 0) {
   if (!node) {
     return null;
   }
-  if (!node.subgraph) {
+  if (!node.subgraph || !isActive(node)) {
     return { node, slot: link.origin_slot };
   }
   return originOf(node.subgraph, node.subgraph.outputs?.[link.origin_slot]?.linkIds?.[0], depth + 1);
@@ -128,7 +134,7 @@ function readersOf(graph, linkIds, depth = 0) {
     if (!node) {
       return [];
     }
-    if (!node.subgraph) {
+    if (!node.subgraph || !isActive(node)) {
       return [{ node, input: node.inputs?.[link.target_slot] }];
     }
     return readersOf(node.subgraph, node.subgraph.inputs?.[link.target_slot]?.linkIds, depth + 1);
@@ -164,19 +170,44 @@ export function valueOf(node, name) {
   if (!isLinked(node, name)) {
     return widgetOf(node, name)?.value;
   }
-  const input = node.inputs.find((/** @type {any} */ each) => each.widget?.name === name);
-  let origin = originOf(node.graph, input.link);
-  for (let count = 0; origin && count < LONGEST_WALK; count++) {
-    const value = widgetOf(origin.node, "value");
-    if (value) {
+  let reader = node;
+  let input = node.inputs.find((/** @type {any} */ each) => each.widget?.name === name);
+  for (let count = 0; count < LONGEST_WALK; count++) {
+    const origin = originOf(reader.graph, input.link);
+    if (!origin) {
+      return promotedWidget(reader.graph, input.link)?.value;
+    }
+    reader = origin.node;
+    const value = widgetOf(reader, "value");
+    if (value && !isLinked(reader, "value")) {
       return value.value;
     }
-    if (!isReroute(origin.node)) {
+    if (!value && !isReroute(reader)) {
       return undefined;
     }
-    origin = originOf(origin.node.graph, origin.node.inputs[0].link);
+    input = value ? reader.inputs.find((/** @type {any} */ each) => each.widget?.name === "value") : reader.inputs[0];
   }
   return undefined;
+}
+
+/**
+ * The widget of a subgraph's node that sets what is linked to the subgraph's input inside it.
+ * @param {Graph} graph
+ * @param {number | null | undefined} linkId
+ * @param {number} [depth]
+ * @returns {any} the widget, or undefined
+ */
+function promotedWidget(graph, linkId, depth = 0) {
+  const link = linkOf(graph, linkId);
+  if (!link || String(link.origin_id) !== SUBGRAPH_INPUT || depth > LONGEST_WALK) {
+    return undefined;
+  }
+  const [parent] = parentsOf(graph);
+  const input = parent?.inputs[link.origin_slot];
+  if (!input || (input.link !== null && input.link !== undefined)) {
+    return input && promotedWidget(parent.graph, input.link, depth + 1);
+  }
+  return parent.getWidgetFromSlot?.(input) ?? widgetOf(parent, input.widget?.name);
 }
 
 /** @param {GraphNode} node */
@@ -192,11 +223,32 @@ function isReroute(node) {
 export function stageInputs(node, { prefix, first, final }) {
   const numbered = (node.inputs ?? [])
     .filter((/** @type {any} */ input) => {
-      return input.name !== first && input.name.startsWith(prefix) && input.link !== null && input.link !== undefined;
+      return input.name !== first && input.name.startsWith(prefix) && isFed(node, input);
     })
     .map((/** @type {any} */ input) => String(input.name))
     .sort();
   return [first, ...numbered, final];
+}
+
+/**
+ * Whether the page will send what is linked to an input: not what is muted, or bypassed with nothing to pass on.
+ * @param {GraphNode} node
+ * @param {any} input
+ */
+function isFed(node, input) {
+  let origin = originOf(node.graph, input.link);
+  for (let count = 0; origin && count < LONGEST_WALK; count++) {
+    const each = origin.node;
+    if (each.mode === MUTED) {
+      return false;
+    }
+    if (each.mode !== BYPASSED && !isReroute(each)) {
+      return true;
+    }
+    const [source] = linkedInputs(each, PASSED_TYPES);
+    origin = source ? originOf(each.graph, source.link) : null;
+  }
+  return false;
 }
 
 /**
@@ -315,11 +367,11 @@ export function downstreamRun(node) {
     const readers = outputs.flatMap(({ graph, links }) => readersOf(graph, links));
     outputs = [];
     for (const { node: reader } of readers) {
-      if (seen.has(reader)) {
+      if (seen.has(reader) || reader.mode === MUTED) {
         continue;
       }
       seen.add(reader);
-      const plan = planOf(reader) ?? planOfSigmas(reader);
+      const plan = isActive(reader) ? (planOf(reader) ?? planOfSigmas(reader)) : null;
       if (plan) {
         return { plan, sampler: reader };
       }

@@ -157,6 +157,8 @@ class Timeline {
     /** @type {Gesture | null} */
     this.gesture = null;
     this.last = "";
+    /** The stages' inputs that the brush was chosen among. */
+    this.stages = "";
     /** Whether the node has left its graph. */
     this.gone = false;
     this.listen();
@@ -261,6 +263,11 @@ class Timeline {
   }
 
   draw(reading = this.read()) {
+    const stages = reading.inputs.join();
+    if (stages !== this.stages) {
+      this.stages = stages;
+      this.brush = null; // its number stands for another model now
+    }
     this.last = this.state(reading);
     this.height = totalHeight(reading.names.length, this.width);
     this.drawing.root.style.minHeight = `${this.height}px`;
@@ -364,7 +371,7 @@ class Timeline {
   /** @param {LiveState | null} state */
   setLive(state) {
     this.live = state;
-    if (state?.sigmas && state.timesteps) {
+    if (state?.sigmas && state.timesteps && state.levelsKey !== null) {
       this.measured = { key: state.levelsKey, sigmas: state.sigmas, timesteps: state.timesteps };
     }
     if (this.drawing.root.isConnected) {
@@ -622,9 +629,11 @@ class Timeline {
       this.edit(() => this.write(next));
       return true;
     }
-    if ((key === "Delete" || key === "Backspace") && !this.kind.isNumber) {
-      this.edit(() => this.write(removeBoundary(spec, reading.run, index)));
-      return true;
+    if (key === "Delete" || key === "Backspace") {
+      if (!this.kind.isNumber) {
+        this.edit(() => this.write(removeBoundary(spec, reading.run, index)));
+      }
+      return true; // or the page would remove the node
     }
     return false;
   }
@@ -822,6 +831,7 @@ export function addTimeline(node) {
   const widget = node.addDOMWidget(NAME, TYPE, timeline.drawing.root, {
     serialize: false,
     hideOnZoom: false,
+    hideInPanel: true, // newer pages would draw an empty row there, and give the bar the panel's width
     margin: MARGIN,
     getMinHeight: height,
     getMaxHeight: height,

@@ -12,6 +12,8 @@ from scripts.browser import ComfyPage
 
 KINDS = ("TStitchKSampler", "TStitchKSamplerAdvanced", "TStitchModelSchedule", "TStitchGuiders")
 STEPS = 20
+MUTED, BYPASSED = 2, 4
+SET_MODE = "([id, mode]) => { driver.locate(id).mode = mode; }"
 
 
 class Timeline:
@@ -172,6 +174,15 @@ def test_a_second_finger_does_not_disturb_a_drag(schedule: Timeline) -> None:
     schedule.expect_handles(6, 12)
 
 
+def test_delete_on_the_split_of_a_sampler_leaves_the_node(sampler: Timeline) -> None:
+    sampler.page.evaluate("id => app.canvas.selectItems([driver.locate(id)])", sampler.node)
+    for key in ("Delete", "Backspace"):
+        sampler.find("handle").click()
+        sampler.keyboard.press(key)
+        sampler.page.settle()
+        assert sampler.node in sampler.page.nodes()
+
+
 def test_the_one_split_of_a_sampler_can_be_neither_removed_nor_doubled(sampler: Timeline) -> None:
     sampler.drag(8, 10, away=150)
     sampler.double_click(15)
@@ -246,6 +257,34 @@ def test_painting_writes_a_pattern(schedule: Timeline) -> None:
     schedule.expect_handles(6, 12)
 
 
+def test_a_brush_ends_with_its_model(schedule: Timeline) -> None:
+    schedule.find("chip").nth(2).click()
+    schedule.page.disconnect(schedule.node, "model_2")
+    schedule.page.set_widget(schedule.node, "splits", "0.4")
+    expect(schedule.find("chip")).to_have_count(2)
+    schedule.drag(2.5, 4.5)
+    schedule.expect_texts(pattern="", splits="0.4")
+
+
+@pytest.mark.parametrize("mode", [MUTED, BYPASSED])
+def test_a_model_that_is_not_sent_is_not_drawn(schedule: Timeline, mode: int) -> None:
+    page = schedule.page
+    loader = page.prompt()[schedule.node]["inputs"]["model_2"][0]
+    page.evaluate(SET_MODE, [loader, mode])
+    assert "model_2" not in page.prompt()[schedule.node]["inputs"]
+    expect(schedule.find("chip")).to_have_count(2)
+    expect(schedule.find("message")).to_contain_text("2 models need 1 split, got 2")
+
+
+@pytest.mark.parametrize("mode", [MUTED, BYPASSED])
+def test_the_steps_are_those_of_a_sampler_that_runs(schedule: Timeline, mode: int) -> None:
+    page = schedule.page
+    first = page.node_of_type("KSampler")
+    page.connect(schedule.node, "MODEL", page.add("KSampler", (1200, 50), steps=33), "model")
+    page.evaluate(SET_MODE, [first, mode])
+    expect(schedule.find("status > :first-child")).to_have_text("33 steps")
+
+
 def test_texts_changed_from_outside_are_drawn(schedule: Timeline) -> None:
     page, node = schedule.page, schedule.node
     page.set_widget(node, "splits", "0.1, 0.9")
@@ -306,6 +345,45 @@ def test_names_and_steps_are_found_through_a_subgraph(schedule: Timeline, shot: 
     assert [name.strip() for name in schedule.find("chip > :nth-child(2)").all_inner_texts()] == ["S", "B", "XL"]
     shot("timeline-in-a-subgraph")
     page.evaluate("() => app.canvas.setGraph(app.graph.rootGraph ?? app.graph)")
+
+
+def test_the_widgets_of_a_subgraph_count_inside_it(sampler: Timeline) -> None:
+    page = sampler.page
+    page.evaluate(
+        """id => {
+          const { node, subgraph } = app.graph.convertToSubgraph(new Set([driver.locate(id)]));
+          const [inner] = subgraph.nodes;
+          for (const [name, value] of [["steps", 12], ["fraction", 0.25]]) {
+            const input = inner.inputs.find((each) => each.widget?.name === name);
+            subgraph.addInput(name, input.type).connect(input, inner);
+            node.widgets.find((widget) => widget.name === name).value = value;
+          }
+          app.canvas.setGraph(subgraph);
+        }""",
+        sampler.node,
+    )
+    page.settle(3)
+    try:
+        expect(sampler.find("status > :first-child")).to_have_text("12 steps · set over a link")
+        expect(sampler.find("segment")).to_have_count(2)
+    finally:
+        page.evaluate("() => app.canvas.setGraph(app.graph.rootGraph)")
+
+
+def test_the_properties_panel_leaves_the_bar_alone(sampler: Timeline) -> None:
+    """Newer pages show a selected node's widgets beside the canvas."""
+    page, setting = sampler.page, "Comfy.RightSidePanel.IsOpen"
+    if not page.evaluate("name => Boolean(app.extensionManager.setting.settings?.[name])", setting):
+        pytest.skip("this page has no such panel")
+    before = sampler.find("bar").bounding_box()
+    page.evaluate("name => app.extensionManager.setting.set(name, true)", setting)
+    try:
+        page.evaluate("id => app.canvas.selectItems([driver.locate(id)])", sampler.node)
+        page.settle(10)
+        assert sampler.find("bar").bounding_box() == before
+        assert page.page.get_by_text("tstitch_timeline").count() == 0
+    finally:
+        page.evaluate("name => app.extensionManager.setting.set(name, false)", setting)
 
 
 def test_nothing_is_left_of_a_removed_node(schedule: Timeline) -> None:

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { downstreamRun, modelName } from "../../js/timeline/graph.js";
+import { downstreamRun, modelName, stageInputs, valueOf } from "../../js/timeline/graph.js";
 
 /**
  * A graph as the page keeps it.
@@ -18,7 +18,7 @@ function graphOf(nodes, links) {
   for (const node of nodes) {
     node.graph = graph;
   }
-  return graph;
+  return Object.assign(graph, { rootGraph: /** @type {any} */ (graph) });
 }
 
 /**
@@ -63,7 +63,6 @@ function scheduleInSubgraph(asId) {
     ],
   );
   Object.assign(inner, { rootGraph: outer });
-  Object.assign(outer, { rootGraph: outer });
   return schedule;
 }
 
@@ -77,3 +76,73 @@ for (const [kind, asId] of /** @type {[string, (id: number) => any][]} */ ([
     assert.equal(modelName(schedule, "model_1"), "Mine");
   });
 }
+
+for (const [mode, number] of Object.entries({ muted: 2, bypassed: 4 })) {
+  test(`a model whose loader is ${mode} is no stage, and a sampler that is ${mode} no run`, () => {
+    const sampler = (/** @type {number} */ id, /** @type {number} */ steps, of = 0) => ({
+      id,
+      type: "KSampler",
+      mode: of,
+      inputs: [{ name: "model", type: "MODEL", link: id }],
+      outputs: [{ type: "LATENT", links: [] }],
+      widgets: [{ name: "steps", value: steps }],
+    });
+    const schedule = {
+      id: 2,
+      mode: 0,
+      inputs: [
+        { name: "model_1", type: "MODEL", link: null },
+        { name: "model_2", type: "MODEL", link: 1 },
+      ],
+      outputs: [{ type: "MODEL", links: [3, 4] }],
+    };
+    graphOf(
+      [
+        { id: 1, mode: number, inputs: [], outputs: [{ type: "MODEL", links: [1] }] },
+        schedule,
+        sampler(3, 20, number),
+        sampler(4, 33),
+      ],
+      [
+        { id: 1, origin_id: 1, origin_slot: 0, target_id: 2, target_slot: 1 },
+        { id: 3, origin_id: 2, origin_slot: 0, target_id: 3, target_slot: 0 },
+        { id: 4, origin_id: 2, origin_slot: 0, target_id: 4, target_slot: 0 },
+      ],
+    );
+    const kind = { prefix: "model_", first: "model_1", final: "final_model" };
+    assert.deepEqual(stageInputs(schedule, kind), ["model_1", "final_model"]);
+    assert.equal(downstreamRun(schedule).plan?.steps, 33);
+  });
+}
+
+/**
+ * A node with one number in a widget, which may come over a link instead.
+ * @param {number} id
+ * @param {string} name
+ * @param {number} value
+ * @param {number | null} link
+ * @returns {any}
+ */
+function holder(id, name, value, link, type = "PrimitiveInt") {
+  return { id, type, inputs: [{ name, widget: { name }, link }], widgets: [{ name, value }] };
+}
+
+test("a widget of a subgraph's node counts inside the subgraph", () => {
+  const node = holder(1, "steps", 20, 1);
+  const inner = graphOf([node], [{ id: 1, origin_id: -10, origin_slot: 0, target_id: 1, target_slot: 0 }]);
+  const outer = graphOf([{ ...holder(2, "steps", 12, null), subgraph: inner }], []);
+  inner.rootGraph = outer;
+  assert.equal(valueOf(node, "steps"), 12);
+});
+
+test("a primitive that comes over a link itself has the value at the link's other end", () => {
+  const node = holder(3, "steps", 20, 2);
+  graphOf(
+    [holder(1, "value", 40, null), holder(2, "value", 7, 1), node],
+    [
+      { id: 1, origin_id: 1, origin_slot: 0 },
+      { id: 2, origin_id: 2, origin_slot: 0 },
+    ],
+  );
+  assert.equal(valueOf(node, "steps"), 40);
+});
