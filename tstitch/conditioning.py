@@ -15,6 +15,15 @@ def own_conditioning(conds: dict[str, list[dict[str, Any]]]) -> dict[str, list[d
     return {name: [_own(cond, known) for cond in items] for name, items in conds.items()}
 
 
+def patchable(patcher: Any, conds: dict[str, list[dict[str, Any]]]) -> Any:
+    """`patcher`, or what newer hosts take in its place where hooks are to patch a model whose weights they page."""
+    if not hasattr(patcher, "is_dynamic") or not patcher.is_dynamic():
+        return patcher
+    hooked = any(cond.get("hooks") is not None for items in conds.values() for cond in items)
+    hooked = hooked or any(control.extra_hooks is not None for control in controls_of(conds))
+    return patcher.get_non_dynamic_delegate() if hooked else patcher
+
+
 def controls_of(conds: dict[str, list[dict[str, Any]]]) -> Iterator[Any]:
     """Every ControlNet in `conds`, chained ones too."""
     for items in conds.values():

@@ -11,7 +11,7 @@ import comfy.model_patcher
 import comfy.utils
 from comfy.patcher_extension import WrappersMP
 
-from .conditioning import own_conditioning
+from .conditioning import own_conditioning, patchable
 from .sockets import check_model
 from .stitching import SampleCall, Stitch, run_stitched
 
@@ -34,6 +34,7 @@ class ModelStage:
         conds = {"positive": self.positive, "negative": self.negative}
         guider.inner_set_conds({key: cond for key, cond in conds.items() if cond is not None})
         guider.original_conds = own_conditioning(guider.original_conds)
+        guider.model_patcher = patchable(guider.model_patcher, guider.original_conds)
         if self.cfg is not None:
             guider.set_cfg(self.cfg)
         return guider
@@ -64,7 +65,7 @@ def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch)
             sampler,
             sigmas,
             _unprepared(denoise_mask, noise, packing),
-            callback,
+            _on_packed(callback),
             disable_pbar,
             seed,
         )
@@ -101,6 +102,13 @@ def _unprepared(mask: Any, noise: Any, shapes: Sequence[Any]) -> Any:
     from comfy.nested_tensor import NestedTensor
 
     return NestedTensor([part[:, :1] for part in comfy.utils.unpack_latents(mask, shapes)])
+
+
+def _on_packed(callback: Any) -> Any:
+    """Newer hosts unpack what they tell a callback, and have wrapped this one to do so already."""
+    if callback is None:
+        return None
+    return lambda step, x0, x, total_steps: callback(step, _packed(x0), _packed(x), total_steps)
 
 
 def _packed(latent: Any) -> Any:

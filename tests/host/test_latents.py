@@ -155,6 +155,23 @@ def test_packed_latents(sampler: str) -> None:
     assert not torch.equal(two[0], one[1][0])
 
 
+@pytest.mark.parametrize("splits", ["0", "0.5", "1"])
+def test_a_callback_is_told_of_packed_latents_as_by_the_host(splits: str) -> None:
+    latent = nested_tensor(torch.zeros(1, 4, 3, 6, 5), torch.zeros(1, 4, 2, 3, 2))
+    models = [gaussian_model(0.1, 0.5), gaussian_model(0.4, 0.9)]
+
+    def told(model: Any) -> list[tuple[int, type, type, int]]:
+        seen = []
+
+        def callback(step: int, denoised: Any, x: Any, total_steps: int) -> None:
+            seen.append((step, type(denoised), type(x), total_steps))
+
+        whole(cfg_guider(model), latent, normal_sigmas(models[1], 6), callback=callback)
+        return seen
+
+    assert told(stitched(models, splits)) == told(models[1])
+
+
 def test_empty_latents_get_the_channels_and_frames_of_the_model() -> None:
     """With what newer hosts note beside an empty latent too, and hosts that know nothing of it."""
     video = gaussian_model(latent_format=comfy.latent_formats.Wan21())

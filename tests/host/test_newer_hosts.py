@@ -1,4 +1,4 @@
-"""What newer hosts ask of a loader.
+"""What newer hosts ask of a loader, and of a stage.
 
 They make linear layers and tables without weights, which come with the file (dynamic VRAM), and load a model once more
 where they want weights of its own (Train LoRA).
@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import comfy.hooks
+import comfy.model_patcher
 import pytest
 import torch
 
@@ -18,7 +20,11 @@ from tstitch.families.latent_diffusion import load_ldm
 from tstitch.families.starter import load_starter
 from tstitch.families.transformer import load_transformer
 from tstitch_testing.checkpoints import bksdm_unet, dit_config, original_weights, save
+from tstitch_testing.halves import cfg_guider, normal_sigmas, whole
 from tstitch_testing.ldm_files import LDMShape, ldm_weights
+from tstitch_testing.models import conditioning
+from tstitch_testing.sampling import stitched
+from tstitch_testing.unets import unet_model
 from tstitch_testing.uvit_files import uvit_config, uvit_weights
 
 FAMILIES: dict[str, tuple[Callable[[], Any], Callable[[Path], Any]]] = {
@@ -85,3 +91,40 @@ def test_a_model_can_be_loaded_once_more(family: str, tmp_path: Path) -> None:
 def test_a_starter_can_be_loaded_once_more() -> None:
     loaded = load_starter("S")
     assert_equal_but_apart(loaded, load_once_more(loaded))
+
+
+class Paged(comfy.model_patcher.ModelPatcher):
+    """As the host's MODEL whose weights are paged on a GPU, as far as hooks go."""
+
+    def is_dynamic(self) -> bool:
+        return True
+
+    def patch_hook_weight_to_device(self, *_: Any, **__: Any) -> None:
+        raise RuntimeError("Hooks not implemented in ModelPatcherDynamic.")
+
+    def get_non_dynamic_delegate(self) -> Any:
+        delegate = self.clone()
+        delegate.__class__ = comfy.model_patcher.ModelPatcher
+        return delegate
+
+
+def hooked_prompt(model: Any) -> list[Any]:
+    hook, group, prompt = comfy.hooks.WeightHook(), comfy.hooks.HookGroup(), conditioning(0.4)
+    weights = {key: value for key, value in model.model_state_dict().items() if key.endswith("to_q.weight")}
+    hook.weights = {key: ("diff", (0.1 * torch.ones_like(value),)) for key, value in weights.items()}
+    hook.need_weight_init = False
+    group.add(hook)
+    prompt[0][1]["hooks"] = group
+    return prompt
+
+
+@pytest.mark.skipif(not hasattr(comfy.model_patcher, "ModelPatcherDynamic"), reason="this host pages no weights")
+def test_hooks_of_the_prompt_reach_a_stage_that_is_paged() -> None:
+    def run(kind: type) -> torch.Tensor:
+        models = [unet_model(1), unet_model(2)]
+        for model in models:
+            model.__class__ = kind
+        guider = cfg_guider(stitched(models, pattern="1x3 2x3"), positive=hooked_prompt(models[1]))
+        return whole(guider, torch.zeros(1, 4, 8, 8), normal_sigmas(models[1], 6))
+
+    assert torch.equal(run(Paged), run(comfy.model_patcher.ModelPatcher))
