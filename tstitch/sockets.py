@@ -114,6 +114,8 @@ def _needs_pooled_text(model: Any, entry: dict[str, Any]) -> bool:
         model.encode_adm(**entry)
     except KeyError as missing:
         return missing.args == ("pooled_output",)
+    except AttributeError:  # SV3D looks at the noise, which is known only once the run has begun
+        return False
     return False
 
 

@@ -69,4 +69,4 @@ def ksampler_schedule(
         return FullSchedule(0)  # the host samples nothing
     whole = steps if denoise > 0.9999 else int(steps / denoise)
     total = len(KSampler(model, whole, model.load_device, sampler_name, scheduler).sigmas) - 1
-    return FullSchedule(total, start_at_step if denoise > 0.9999 else total - steps)
+    return FullSchedule(total, start_at_step if denoise > 0.9999 else max(total - steps, 0))

@@ -7,13 +7,16 @@ from typing import Any
 
 import comfy.gligen
 import comfy.hooks
+import comfy.model_base
 import comfy.model_patcher
 import pytest
 import torch
+from comfy.ldm.modules.diffusionmodules.openaimodel import Timestep
 from comfy.model_base import ModelType
 from torch import Tensor
 
 from tstitch.errors import StitchError
+from tstitch.sockets import check_pooled_texts
 from tstitch.stitched_guider import StitchedGuider
 from tstitch_testing.halves import cfg_guider, halves, normal_sigmas, whole
 from tstitch_testing.models import conditioning
@@ -22,6 +25,20 @@ from tstitch_testing.unets import CONTEXT_WIDTH, controlnet, randomise, unet_mod
 
 STEPS = 6
 latent = torch.zeros(1, 4, 8, 8)
+
+
+class Orbit(comfy.model_base.SV3D_p):
+    """What SV3D reads of the conditioning, without its network."""
+
+    def __init__(self) -> None:
+        torch.nn.Module.__init__(self)
+        self.embedder, self.embedder_512 = Timestep(256), Timestep(512)
+
+
+def test_a_model_that_looks_at_the_noise_is_not_asked_for_pooled_text() -> None:
+    guider = cfg_guider(unet_model(1), positive=[[torch.zeros(1, 1, 5), {"elevation": [0.0], "azimuth": [1.0]}]])
+    guider.model_patcher.model = Orbit()
+    check_pooled_texts(["model_1"], [guider])
 
 
 def controlled(control: Any, value: float = 0.4) -> Any:
