@@ -53,7 +53,9 @@ class StageLoader:
         self, executor: Any, model: Any, noise_shape: Any, conds: Any, **kwargs: Any
     ) -> tuple[Any, Any, list]:
         self._prepare = lambda: executor(model, noise_shape, conds, **kwargs)
-        if self._deferred:
+        # Some models read the text with weights of their own at set-up (Anima, LTX-2 with sound).
+        reads_text = hasattr(model.model.diffusion_model, "preprocess_text_embeds")
+        if self._deferred and not reads_text:
             # Set-up reads model_sampling and its like from the model, so the patches of this clone must be in place.
             model.patch_model(load_weights=False)
         else:

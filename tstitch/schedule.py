@@ -181,11 +181,13 @@ class StageLookup:
     def owner(self, step: int) -> int:
         return self._owners[step]
 
-    def step(self, sigma: float) -> int:
+    def step(self, sigma: float, precision: float = 0.0) -> int:
+        """precision: the largest relative error of `sigma`, which takes on the precision of the latent."""
+        tolerance = max(LEVEL_TOLERANCE, precision)
         if self._rises:
-            index = bisect_right(self._starts, sigma * (1 + LEVEL_TOLERANCE)) - 1
+            index = bisect_right(self._starts, sigma * (1 + tolerance)) - 1
         else:
-            index = bisect_left(self._starts, sigma * (1 - LEVEL_TOLERANCE))
+            index = bisect_left(self._starts, sigma * (1 - tolerance))
         return self._order[min(max(index, 0), len(self._order) - 1)]
 
 

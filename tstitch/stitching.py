@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import comfy.utils
 import torch
 from comfy.samplers import CFGGuider, pre_run_control
 from torch import Tensor
 
 from .compatibility import check_controls, check_latent_formats, check_mixable
 from .conditioning import keyframes_of
+from .devices import synchronize
 from .errors import StitchError
 from .memory import POLICIES, StageLoader, fits_together, share_weights, unload_model
 from .model_options import with_additions
@@ -114,8 +116,13 @@ class Stage:
             self.patcher.model.current_patcher = self.patcher
 
     def restore_patches(self) -> None:
-        if self.shares_model:
+        if self.shares_model or self._lacks_object_patches():
             self.patcher.patch_model(load_weights=False)
+
+    def _lacks_object_patches(self) -> bool:
+        """As after the host has evicted the model."""
+        patches = self.patcher.object_patches.items()
+        return any(comfy.utils.get_attr(self.patcher.model, name) is not patch for name, patch in patches)
 
     def put_away(self) -> None:
         """Take the patches of objects out; those of hooks go when the turn ends, as weights are slow to patch."""
@@ -186,6 +193,7 @@ class LeadSampler:
             samples = self._sampler.sample(
                 router, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar
             )
+            synchronize(self._lead.patcher.load_device)  # once a run: the last call's seconds are known only then
             self._report.finish()
             return samples
         finally:
@@ -206,7 +214,7 @@ class Router:
 
     def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
         level = float(sigma.reshape(-1)[0])
-        step = self._lookup.step(level)
+        step = self._lookup.step(level, torch.finfo(sigma.dtype).eps / 2)
         stage = self._stages[self._lookup.owner(step)]
         self._report.count(stage.index, step)
         options = self._lead.model_options if model_options is None else model_options

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
+import comfy.conds
 import comfy.model_management as mm
 import pytest
 import torch
@@ -17,8 +18,11 @@ from torch import Tensor, nn
 from benchmarks.memory import measure
 from tstitch_testing import peak_memory
 from tstitch_testing.device import Device
+from tstitch_testing.halves import cfg_guider, normal_sigmas, whole
+from tstitch_testing.host import extra_nodes, run_node
 from tstitch_testing.models import GaussianDenoiser
 from tstitch_testing.sampling import ksample, stitched
+from tstitch_testing.unets import unet_model
 
 BLOCK = 64 * 64 * 4  # bytes
 SMALL, LARGE = 8, 24  # blocks
@@ -239,6 +243,67 @@ def test_a_run_leaves_no_cycles(device: BallastDevice, memory: str) -> None:
         assert [weight() for weight in weights] == [None, None]
     finally:
         gc.enable()
+
+
+def flow(model: Any) -> Any:
+    """A model that predicts noise, and that a node makes a flow, as fine-tunes of SDXL are used."""
+    return run_node(extra_nodes("nodes_model_advanced").ModelSamplingSD3, model=model, shift=3.0)[0]
+
+
+@pytest.mark.parametrize("pattern", ["2x3 1x3", "2x2 1x2 2x2"])
+@pytest.mark.parametrize("sampler", ["lcm", "euler"])
+def test_the_patches_of_an_evicted_finishing_model_stay_for_the_sampler(pattern: str, sampler: str) -> None:
+    """Between the calls it adds noise and keeps what is masked by that model's sampling, whoever's turn it is."""
+    bases = unet_model(1), unet_model(2)
+    small, large = map(flow, bases)
+    latent, mask = torch.linspace(-1, 1, 256).reshape(1, 4, 8, 8), torch.zeros(1, 1, 8, 8)
+    mask[..., :4] = 1
+
+    def run(memory: str) -> Tensor:
+        model = stitched([small, large], pattern=pattern, memory=memory)
+        return whole(cfg_guider(model), latent, normal_sigmas(large, 6), sampler=sampler, denoise_mask=mask)
+
+    before = [ksample(base, "euler", latent=latent) for base in bases]
+    assert torch.equal(run("swap"), run("keep"))
+    assert all(
+        torch.equal(ksample(base, "euler", latent=latent), stock) for base, stock in zip(bases, before, strict=True)
+    )
+
+
+def reading_model(seed: int) -> Any:
+    """As Anima and LTX-2: a part of the network reads the text once, when the conditioning is prepared."""
+    patcher = unet_model(seed)
+    network, extra_conds = patcher.model.diffusion_model, patcher.model.extra_conds
+    network.reader = nn.Linear(5, 5, bias=False)
+    network.reader.weight = nn.Parameter(torch.eye(5), requires_grad=False)
+    network.preprocess_text_embeds = lambda text: network.reader(text)
+
+    def read(**values: Any) -> dict[str, Any]:
+        assert patcher.model.model_loaded_weight_memory > 0  # else on a GPU: weights and text on two devices
+        text = network.preprocess_text_embeds(values["cross_attn"])
+        return {**extra_conds(**values), "c_crossattn": comfy.conds.CONDCrossAttn(text)}
+
+    patcher.model.extra_conds = read
+    return patcher
+
+
+def with_lora_on_the_reader(model: Any) -> Any:
+    patched = model.clone()
+    assert patched.add_patches({"diffusion_model.reader.weight": ("diff", (torch.eye(5),))})
+    return patched
+
+
+@pytest.mark.parametrize("memory", ["auto", "swap"])
+@pytest.mark.parametrize("shared", [True, False])
+def test_text_is_read_by_loaded_weights(memory: str, shared: bool) -> None:
+    def run(memory: str, shared: bool) -> Tensor:
+        mm.unload_all_models()
+        base = reading_model(1)
+        pair = [with_lora_on_the_reader(base), base if shared else reading_model(1)]
+        model = stitched(pair, pattern="1x3 2x3", memory=memory)
+        return whole(cfg_guider(model), torch.zeros(1, 4, 8, 8), normal_sigmas(base, 6))
+
+    assert torch.equal(run(memory, shared), run("keep", False))
 
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="no peak of the kernel's to measure by")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from types import ModuleType
 from typing import Any
 
@@ -13,9 +14,11 @@ import torch
 from comfy.model_base import ModelType
 from torch import Tensor
 
+from tstitch import stitching
 from tstitch.report import Report
 from tstitch.stitched_guider import StitchedGuider
 from tstitch.stitched_model import ModelStage, stitch_model
+from tstitch.trajectory import ksampler_schedule
 from tstitch_testing.models import calls_of, conditioning, gaussian_model
 from tstitch_testing.reference import dispatched, sigmas_of
 from tstitch_testing.sampling import ksample, stitch_of, stitched
@@ -217,6 +220,37 @@ def test_the_report_tells_steps_levels_and_calls(sampler: str, calls: list[int])
         assert interval["steps"] == [start, stop]
         assert interval["sigma"] == pytest.approx([float(sigmas[start]), float(sigmas[stop])], abs=1e-6)
         assert interval["t"] == pytest.approx([timesteps[start], timesteps[stop]], abs=1e-6)
+
+
+def test_the_last_call_lasts_until_the_device_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = pair()
+    plan = stitch_of(2, "0.5")
+    monkeypatch.setattr(stitching, "synchronize", lambda device: time.sleep(0.2))
+    ksample(stitch_model(large, [ModelStage(small)], plan), steps=4)
+    assert [stage["seconds"] > 0.2 for stage in plan.report.to_dict()["stages"]] == [False, True]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", [ModelType.EPS, ModelType.FLOW], ids=lambda kind: kind.name)
+def test_latents_in_half_precision_do_not_move_the_switch(dtype: torch.dtype, kind: ModelType) -> None:
+    """Older hosts sample in the precision of the latent, which rounds sigma."""
+    for steps in range(1, 20):
+        models = pair(kind)
+        model = stitched(models, pattern=f"1x{steps} 2x{20 - steps}")
+        ksample(model, steps=20, latent=torch.zeros(1, 4, 3, 3, dtype=dtype))
+        assert [len(calls_of(model)) for model in models] == [steps, 20 - steps]
+
+
+def test_a_schedule_shorter_than_the_steps_asked_for_is_split_as_a_whole() -> None:
+    """The scheduler beta drops levels that come twice, so that denoise cuts nothing off."""
+    small, large = pair()
+    run = {"steps": 900, "sampler_name": "euler", "scheduler": "beta", "denoise": 0.95}
+    plan = stitch_of(2, "0.4", full_schedule=ksampler_schedule(large, **run))
+    sampler = run.pop("sampler_name")
+    ksample(stitch_model(large, [ModelStage(small)], plan), sampler, **run)
+    total = len(calls_of(small)) + len(calls_of(large))
+    assert total < 900
+    assert len(calls_of(small)) == round(0.4 * total)
 
 
 def test_the_report_starts_anew_with_each_run() -> None:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ..conditioning import controls_of
+from ..devices import synchronize
 from ..latents import samples_for
 from ..memory import fits_together, unload_model
 from ..sockets import (
@@ -197,14 +198,6 @@ def load_seconds(model: Any, latent_shape: Sequence[int]) -> float:
     mm.load_models_gpu([model], memory_required=model.memory_required([2 * latent_shape[0], *latent_shape[1:]]))
     synchronize(model.load_device)
     return time.perf_counter() - started
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait for the work on `device`, where it is done out of order."""
-    if device.type != "cpu":
-        wait = getattr(getattr(torch, device.type, None), "synchronize", None)
-        if wait is not None:
-            wait()
 
 
 def device_name(device: torch.device) -> str:
