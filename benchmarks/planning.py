@@ -134,7 +134,7 @@ def request_of(kind: Kind, problem: PlanProblem, budget: int) -> Request:
     calibration = Calibration(
         models=models, timesteps=levels, sigmas=levels, relative_error=unknown, relative_error_spread=unknown,
         cosine=unknown, cosine_spread=unknown, noise_error=rows, seeds=(0,), samples=1, steps=STEPS, sampler="euler",
-        scheduler="simple", cfg=2.0,
+        scheduler="simple", cfg=2.0, small_cfg=2.0,
     )  # fmt: skip
     order = "small first" if kind.small_first else "free"
     return Request("seconds", budget / TICKS, STEPS, order, profile, calibration)

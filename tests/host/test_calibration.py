@@ -186,6 +186,7 @@ def test_own_conditioning_and_cfg_reach_the_small_models(host_nodes: ModuleType)
         found, *_ = node.execute(
             final_model=base, model_1=gaussian_model(), latent_image=latent, tolerance=0.1, **inputs, **settings, **own
         ).result
+        assert found.small_cfg == own.get("small_cfg", found.cfg)
         return found.relative_error[0][0]
 
     assert error(small_cfg=3.0, small_positive=POSITIVE, small_negative=NEGATIVE) == 0

@@ -30,6 +30,7 @@ def calibration(**changes: Any) -> Calibration:
         "sampler": "euler",
         "scheduler": "normal",
         "cfg": 2.0,
+        "small_cfg": 1.0,
         "frequencies": (0.0, 0.5, 1.0),
         "log_amplitude": (((1.0, 0.5, 0.1),) * 4, ((1.0, 0.5, 0.2),) * 4),
     }
@@ -39,6 +40,12 @@ def calibration(**changes: Any) -> Calibration:
 @pytest.mark.parametrize("found", [calibration(), calibration(frequencies=(), log_amplitude=())], ids=["full", "bare"])
 def test_json_gives_the_same_value_back(found: Calibration) -> None:
     assert Calibration.from_json(found.to_json()) == found
+
+
+def test_a_file_that_tells_no_small_cfg_had_one_cfg_for_all() -> None:
+    content = json.loads(calibration().to_json())
+    del content["small_cfg"]
+    assert Calibration.from_json(json.dumps(content)).small_cfg == 2.0
 
 
 def test_errors_at_the_calibrated_levels_are_the_calibrated_errors() -> None:
@@ -134,6 +141,7 @@ def with_json(**changes: Any) -> str:
         (with_json(log_amplitude=[[[1e9] * 3] * 4] * 2), "log_amplitude"),
         (with_json(seeds=["7"]), "seeds"),
         (with_json(cfg=None), "cfg"),
+        (with_json(small_cfg="1"), "small_cfg must be numbers"),
         (with_json(sampler=5), "sampler"),
         (with_json(frequencies="high"), "frequencies"),
         (with_json(log_amplitude=[]), "one table a model"),

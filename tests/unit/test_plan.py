@@ -116,7 +116,7 @@ def calibration_of(models: dict[ModelMark, list[float]], cfg: float = 2.0) -> Ca
     return Calibration(
         models=tuple(models), timesteps=levels, sigmas=levels, relative_error=zeros, relative_error_spread=zeros,
         cosine=ones, cosine_spread=zeros, noise_error=rows, seeds=(0,), samples=1, steps=steps, sampler="euler",
-        scheduler="simple", cfg=cfg,
+        scheduler="simple", cfg=cfg, small_cfg=cfg,
     )  # fmt: skip
 
 
@@ -208,6 +208,10 @@ def test_another_number_of_steps_is_read_between_the_calibrated_ones() -> None:
         (
             request("seconds", 1.0, profile=replace(TIMES, guided=(False, False))),
             "without guidance, the calibration at cfg 2",
+        ),
+        (
+            request("seconds", 1.0, profile=replace(TIMES, guided=(False, True))),
+            "without guidance, the calibration at small_cfg 2: set the same small_cfg on both nodes",
         ),
     ],
 )

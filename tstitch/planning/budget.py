@@ -220,12 +220,15 @@ def in_words(models: Sequence[ModelMark]) -> str:
 
 
 def check_same_guidance(profile: Profile, calibration: Calibration) -> None:
-    guided = profile.guided[-1]
-    if guided != (calibration.cfg != 1.0):
-        raise StitchError(
-            f"The profile was taken {'with' if guided else 'without'} guidance, the calibration at cfg"
-            f" {calibration.cfg:g}: set the same cfg on both nodes, as at 1 a step costs about half."
-        )
+    for name, guided, cfg in (
+        ("cfg", profile.guided[-1], calibration.cfg),
+        ("small_cfg", profile.guided[0], calibration.small_cfg),
+    ):
+        if guided != (cfg != 1.0):
+            raise StitchError(
+                f"The profile was taken {'with' if guided else 'without'} guidance, the calibration at {name} {cfg:g}:"
+                f" set the same {name} on both nodes, as at 1 a step costs about half."
+            )
 
 
 def check_latent_shape(profile: Profile, shape: Sequence[int]) -> None:

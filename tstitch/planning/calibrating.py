@@ -281,6 +281,7 @@ class Calibrator:
             sampler=self._settings.sampler_name,
             scheduler=self._settings.scheduler,
             cfg=self._settings.cfg,
+            small_cfg=self._guiders[0].cfg,
             frequencies=self._tallies[-1].spectra[0][0].frequencies,
             log_amplitude=tuple(tally.log_amplitude() for tally in self._tallies),
         )

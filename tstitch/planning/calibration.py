@@ -56,6 +56,7 @@ class Calibration:
     sampler: str
     scheduler: str
     cfg: float
+    small_cfg: float  # of all models but the base model
     frequencies: tuple[float, ...] = ()  # centres of the bands, 1 = the highest the latent can hold
     log_amplitude: tuple[Rows, ...] = ()  # [model][step][band]: natural log of the mean amplitude of x0
 
@@ -122,6 +123,7 @@ class Calibration:
                 " the pack, or calibrate again."
             )
         try:
+            found.setdefault("small_cfg", found["cfg"])  # absent in the first files
             values = {field.name: _frozen(found[field.name]) for field in fields(cls)}
             values["models"] = tuple(ModelMark(**mark) for mark in found["models"])
         except (KeyError, TypeError) as error:
@@ -170,9 +172,9 @@ def _problems(found: Calibration) -> list[str]:
 
 
 def _problems_of_run(found: Calibration) -> list[str]:
-    numbers = (found.seeds, (found.samples, found.steps, found.cfg))
+    numbers = (found.seeds, (found.samples, found.steps, found.cfg, found.small_cfg))
     if not all(_is_row(row) for row in numbers):
-        return ["seeds, samples, steps and cfg must be numbers"]
+        return ["seeds, samples, steps, cfg and small_cfg must be numbers"]
     if not (isinstance(found.sampler, str) and isinstance(found.scheduler, str)):
         return ["sampler and scheduler must be names"]
     return []

@@ -93,6 +93,8 @@ def report(calibration: Calibration, tolerance: float) -> str:
     """What was measured, the split for `tolerance` and the order, in words."""
     seeds, samples = _counted(len(calibration.seeds), "seed"), _counted(calibration.samples, "sample")
     run = f"{calibration.steps} steps of {calibration.sampler}, {calibration.scheduler}, cfg {calibration.cfg:g}"
+    if calibration.small_cfg != calibration.cfg:
+        run += f" (the other models {calibration.small_cfg:g})"
     parts = [
         f"Base model: {calibration.base.name}. {run}; {seeds}, {samples}.",
         "Errors are of the predicted noise, relative to the base model's own.",
