@@ -101,7 +101,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for kind in ("diffusion_models", "checkpoints", "vae"):
         _, extensions = folder_paths.folder_names_and_paths[kind]
         monkeypatch.setitem(folder_paths.folder_names_and_paths, kind, ([str(tmp_path)], extensions))
-    folder_paths.filename_list_cache.clear()
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
     return tmp_path
 
 

@@ -72,7 +72,7 @@ def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty models/diffusion_models of the host."""
     _, extensions = folder_paths.folder_names_and_paths["diffusion_models"]
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "diffusion_models", ([str(tmp_path)], extensions))
-    folder_paths.filename_list_cache.clear()
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
     return tmp_path
 
 

@@ -203,7 +203,7 @@ def test_the_lora_works_on_the_model_itself(
 
     comfy.utils.save_torch_file({key: value.contiguous() for key, value in lora.items()}, tmp_path / "own.safetensors")
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "loras", ([str(tmp_path)], {".safetensors"}))
-    folder_paths.filename_list_cache.pop("loras", None)
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
     with caplog.at_level(logging.WARNING), torch.inference_mode():
         by_socket = run_node(extra_nodes("nodes_train").LoraModelLoader, model=model, lora=lora, strength_model=1.0)[0]
         loader = host_nodes.NODE_CLASS_MAPPINGS["LoraLoaderModelOnly"]()
