@@ -227,6 +227,10 @@ def pictures(results: dict[str, Any]) -> str:
 
 
 TWENTY = "20 steps, cfg 1, one seed unless said."
+SOLVERS = (
+    "Against XL alone with the same steps. The host's ddpm adds noise to the image at full weight, as in models that"
+    " predict noise; these are flow models, which fade the image out, so it draws them worse the more steps it takes."
+)
 
 
 SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
@@ -243,7 +247,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "ddim_100": ("DDIM, 100 steps", quality("The paper's solver.", large_alone)),
     "order": ("Order", quality(f"Small first, and otherwise. {TWENTY}", twenty_steps)),
     "fewer_steps": ("Fewer steps instead", quality("XL alone with fewer steps, against 20.", twenty_steps)),
-    "solvers": ("Solvers", quality("Against XL alone with the same steps.", large_alone)),
+    "solvers": ("Solvers", quality(SOLVERS, large_alone)),
     "seam": ("The seam", quality("One loop against two chained samplers.", large_alone)),
     "complements": ("Complements", quality("Against 20 steps of XL.", twenty_steps)),
     "together": ("Guided", quality("With guidance; against 20 guided steps of XL.", twenty_guided_steps)),
