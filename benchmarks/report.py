@@ -18,6 +18,7 @@ from benchmarks.rows import (
     twenty_guided_steps,
     twenty_steps,
     words_of,
+    xl_alone,
 )
 
 REPORT = Path(__file__).parent / "README.md"
@@ -243,8 +244,8 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "interval": ("Training for the own interval", interval),
     "tradeoff": ("Trade-off", quality(f"The paper's main figure. {TWENTY}", large_alone)),
     "simplex": ("Three models", quality(f"S, then B, then XL, in tenths of the steps. {TWENTY}", twenty_steps)),
-    "ddim_50": ("DDIM, 50 steps", quality("The paper's solver.", large_alone)),
-    "ddim_100": ("DDIM, 100 steps", quality("The paper's solver.", large_alone)),
+    "ddim_50": ("DDIM, 50 steps", quality("The paper's solver.", xl_alone)),
+    "ddim_100": ("DDIM, 100 steps", quality("The paper's solver.", xl_alone)),
     "order": ("Order", quality(f"Small first, and otherwise. {TWENTY}", twenty_steps)),
     "fewer_steps": ("Fewer steps instead", quality("XL alone with fewer steps, against 20.", twenty_steps)),
     "solvers": ("Solvers", quality(SOLVERS, large_alone)),

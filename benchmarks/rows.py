@@ -43,6 +43,11 @@ def large_alone(row: Row) -> dict[str, float]:
     return {row["models"].split(ARROW)[-1]: guided * row["steps"]}
 
 
+def xl_alone(row: Row) -> dict[str, float]:
+    """XL over all of the row's steps, unguided, where S alone is a row too."""
+    return {"XL": row["steps"]}
+
+
 def twenty_steps(row: Row) -> dict[str, float]:
     return {"XL": 20}
 
