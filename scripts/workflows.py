@@ -438,6 +438,7 @@ def starter_budget_plan() -> Graph:
     sampling: dict[str, Any] = {"steps": 20, "cfg": 2.0, "sampler_name": "euler", "scheduler": "simple"}
     graph.column("Measure once")
     profile = graph.add("TStitchProfile", cfg=2.0, **models, **prompts_and_latent)
+    graph.column("Compare once")
     calibration = graph.add("TStitchCalibrate", seed=0, seeds=1, **models, **sampling, **prompts_and_latent)
     graph.column("Plan")
     known: dict[str, Any] = {
