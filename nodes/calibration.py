@@ -14,8 +14,7 @@ from ..tstitch.files import write_whole
 from ..tstitch.planning.calibrating import Settings, calibrate
 from ..tstitch.planning.calibration import Calibration
 from ..tstitch.planning.calibration_views import views
-from ..tstitch.stitched_model import ModelStage
-from .inputs import CATEGORY, connected, numbered, small_conditioning, small_inputs
+from .inputs import CATEGORY, connected, measured_stages, numbered, small_inputs
 from .samplers import step_inputs
 
 CalibrationType = io.Custom("TSTITCH_CALIBRATION")
@@ -125,11 +124,10 @@ class TStitchCalibrate(io.ComfyNode):
         small_cfg: float = 0.0,
     ) -> io.NodeOutput:
         models = connected("model", model_1, model_2, model_3, model_4, model_5, model_6, model_7)
-        own = small_conditioning(positive, negative, small_positive, small_negative)
-        stages = [ModelStage(model, *own, small_cfg or None) for model in models.values()]
-        stages.append(ModelStage(final_model, positive, negative))
+        own = (small_positive, small_negative)
+        stages = measured_stages(models, final_model, (positive, negative), own, cfg, small_cfg)
         settings = Settings(seed, seeds, steps, cfg, sampler_name, scheduler)
-        found = calibrate((*models, "final_model"), stages, latent_image, settings)
+        found = calibrate(tuple(stages), list(stages.values()), latent_image, settings)
         return io.NodeOutput(found, *views(found, tolerance))
 
 

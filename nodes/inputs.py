@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from ..tstitch.errors import StitchError
 from ..tstitch.schedule import MAX_STAGES, UNITS
 from ..tstitch.sockets import check_conditioning
+from ..tstitch.stitched_model import ModelStage
 
 CATEGORY = "sampling/t-stitch"
 
@@ -77,37 +78,40 @@ def connected(prefix: str, *values: Any) -> dict[str, Any]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def small_inputs() -> list[io.Input]:
-    """What a node that measures several models gives to the smaller ones."""
+def small_inputs(
+    positive: str = "Own positive conditioning for all models but final_model, e.g. from another text encoder.",
+    negative: str = "Own negative conditioning for all models but final_model.",
+    cfg: str = "cfg of all models but final_model; 0 takes the same as cfg. Set it as in the sampler.",
+) -> list[io.Input]:
+    """What the smaller models may have of their own, with these tooltips."""
     return [
-        io.Conditioning.Input(
-            "small_positive",
-            optional=True,
-            tooltip="Own positive conditioning for all models but final_model, e.g. from another text encoder.",
-        ),
-        io.Conditioning.Input(
-            "small_negative", optional=True, tooltip="Own negative conditioning for all models but final_model."
-        ),
-        io.Float.Input(
-            "small_cfg",
-            default=0.0,
-            min=0.0,
-            max=100.0,
-            step=0.1,
-            round=0.01,
-            optional=True,
-            tooltip="cfg of all models but final_model; 0 takes the same as cfg. Set it as in the sampler.",
-        ),
+        io.Conditioning.Input("small_positive", optional=True, tooltip=positive),
+        io.Conditioning.Input("small_negative", optional=True, tooltip=negative),
+        io.Float.Input("small_cfg", default=0.0, min=0.0, max=100.0, step=0.1, round=0.01, optional=True, tooltip=cfg),
     ]
 
 
-def small_conditioning(positive: Any, negative: Any, small_positive: Any, small_negative: Any) -> tuple[Any, Any]:
-    """What the smaller models read: their own, else that of all. Raises StitchError where a socket holds no such."""
-    own = {"small_positive": small_positive, "small_negative": small_negative}
-    named = {"positive": positive, "negative": negative} | {key: cond for key, cond in own.items() if cond is not None}
+def measured_stages(
+    models: dict[str, Any],
+    final_model: Any,
+    prompts: tuple[Any, Any],
+    small_prompts: tuple[Any, Any],
+    cfg: float,
+    small_cfg: float,
+) -> dict[str, ModelStage]:
+    """By input name in run order, `final_model` last.
+
+    prompts: positive and negative; of the small ones, which all other models read, either may be None. Raises
+    StitchError where a socket holds no conditioning.
+    """
+    own = {"small_positive": small_prompts[0], "small_negative": small_prompts[1]}
+    named = dict(zip(("positive", "negative"), prompts, strict=True))
+    named |= {name: cond for name, cond in own.items() if cond is not None}
     for name, value in named.items():
         check_conditioning(name, value)
-    return named.get("small_positive", positive), named.get("small_negative", negative)
+    small = named.get("small_positive", prompts[0]), named.get("small_negative", prompts[1])
+    stages = {name: ModelStage(model, *small, small_cfg or cfg) for name, model in models.items()}
+    return {**stages, "final_model": ModelStage(final_model, *prompts, cfg)}
 
 
 def checked(check: Callable[[], object]) -> bool | str:

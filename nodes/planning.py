@@ -15,9 +15,8 @@ from ..tstitch.planning.plan_views import plan_chart, plan_table, profile_chart
 from ..tstitch.planning.profile import Profile
 from ..tstitch.planning.profiling import ProfileJob, profile_models
 from ..tstitch.sockets import check_latent
-from ..tstitch.stitched_model import ModelStage
 from .calibration import calibration_input, check_calibration
-from .inputs import CATEGORY, checked, connected, numbered, small_conditioning, small_inputs
+from .inputs import CATEGORY, checked, connected, measured_stages, numbered, small_inputs
 
 ProfileType = io.Custom("TSTITCH_PROFILE")
 
@@ -109,9 +108,8 @@ class TStitchProfile(io.ComfyNode):
         small_cfg: float = 0.0,
     ) -> io.NodeOutput:
         models = connected("model", model_1, model_2, model_3, model_4, model_5, model_6, model_7)
-        own = small_conditioning(positive, negative, small_positive, small_negative)
-        stages = {name: ModelStage(model, *own, small_cfg or cfg) for name, model in models.items()}
-        stages["final_model"] = ModelStage(final_model, positive, negative, cfg)
+        own = (small_positive, small_negative)
+        stages = measured_stages(models, final_model, (positive, negative), own, cfg, small_cfg)
         job = ProfileJob(stages, latent_image, repeats)
         bar = comfy.utils.ProgressBar(len(stages) * job.steps_a_model)
         found = profile_models(job, refresh, partial(advance, bar))

@@ -15,7 +15,7 @@ from ..tstitch.sockets import check_conditioning, check_latent, check_model
 from ..tstitch.stitched_model import ModelStage, stitch_model
 from ..tstitch.stitching import Stitch
 from ..tstitch.trajectory import FullSchedule, ksampler_schedule
-from .inputs import CATEGORY, checked, memory_input, unit_input
+from .inputs import CATEGORY, checked, memory_input, small_inputs, unit_input
 
 NAMES = ("small_model", "model")
 
@@ -79,24 +79,11 @@ def fraction_input() -> io.Float.Input:
 
 def stage_inputs() -> list[io.Input]:
     return [
-        io.Conditioning.Input(
-            "small_positive",
-            optional=True,
-            tooltip="Own positive conditioning for the small model, e.g. from its own text encoder or ControlNet.",
-        ),
-        io.Conditioning.Input(
-            "small_negative", optional=True, tooltip="Own negative conditioning for the small model."
-        ),
-        io.Float.Input(
-            "small_cfg",
-            default=0.0,
-            min=0.0,
-            max=100.0,
-            step=0.1,
-            round=0.01,
-            optional=True,
-            tooltip="cfg of the small model; 0 takes the same as cfg. At 1 its steps cost half, which suits distilled"
-            " small models.",
+        *small_inputs(
+            "Own positive conditioning for the small model, e.g. from its own text encoder or ControlNet.",
+            "Own negative conditioning for the small model.",
+            "cfg of the small model; 0 takes the same as cfg. At 1 its steps cost half, which suits distilled small"
+            " models.",
         ),
         unit_input(optional=True),
         memory_input(optional=True),

@@ -10,6 +10,7 @@ from typing import Any
 import comfy.model_patcher
 import comfy.utils
 from comfy.patcher_extension import WrappersMP
+from comfy.samplers import CFGGuider
 
 from .conditioning import own_conditioning, patchable
 from .sockets import check_model
@@ -24,6 +25,13 @@ class ModelStage:
     positive: Any = None
     negative: Any = None
     cfg: float | None = None
+
+    def plain_guider(self, cfg: float | None = None) -> CFGGuider:
+        """The host's own guider for this model alone; `cfg` counts where the stage has none."""
+        guider = CFGGuider(self.model)
+        guider.set_conds(self.positive, self.negative)
+        guider.set_cfg(cfg if self.cfg is None else self.cfg)
+        return guider
 
     def guider_like(self, template: Any) -> Any:
         """The sampling node's own kind of guider, on this model."""

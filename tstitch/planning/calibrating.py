@@ -17,7 +17,7 @@ import comfy.sample
 import latent_preview
 import torch
 from comfy.patcher_extension import WrappersMP
-from comfy.samplers import CFGGuider, KSampler, sampler_object
+from comfy.samplers import KSampler, sampler_object
 from torch import Tensor
 
 from ..compatibility import check_controls, check_latent_formats, check_mixable
@@ -214,7 +214,7 @@ def calibrate(
     samples. Raises StitchError, before anything is loaded where the models cannot be compared.
     """
     check_inputs(names, parts, latent)
-    guiders = [guider_of(part, settings.cfg) for part in parts]
+    guiders = [part.plain_guider(settings.cfg) for part in parts]
     latent_image = samples_for(parts[-1].model, latent)
     check_pairs(names, guiders, latent_image)
     calibrator = Calibrator(names, guiders, {**latent, "samples": latent_image}, settings)
@@ -311,13 +311,6 @@ def check_pairs(names: Sequence[str], guiders: Sequence[Any], latent_image: Tens
     check_controls(names, guiders)
     check_text_widths(names, guiders)
     check_pooled_texts(names, guiders)
-
-
-def guider_of(part: ModelStage, cfg: float) -> Any:
-    guider = CFGGuider(part.model)
-    guider.set_conds(part.positive, part.negative)
-    guider.set_cfg(cfg if part.cfg is None else part.cfg)
-    return guider
 
 
 def sigmas_of(model: Any, settings: Settings) -> Tensor:

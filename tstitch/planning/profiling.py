@@ -57,7 +57,7 @@ class ProfileJob:
         for name, stage in self.stages.items():
             latent_format = stage.model.get_model_object("latent_format")
             check_latent_channels(self.samples(stage.model), name, latent_format)
-        names, guiders = list(self.stages), [guider_of(stage) for stage in self.stages.values()]
+        names, guiders = list(self.stages), [stage.plain_guider() for stage in self.stages.values()]
         check_text_widths(names, guiders)
         check_pooled_texts(names, guiders)
 
@@ -67,13 +67,6 @@ class ProfileJob:
 
     def samples(self, model: Any) -> Tensor:
         return samples_for(model, self.latent)
-
-
-def guider_of(stage: ModelStage) -> Any:
-    guider = comfy.samplers.CFGGuider(stage.model)
-    guider.set_conds(stage.positive, stage.negative)
-    guider.set_cfg(stage.cfg)
-    return guider
 
 
 def profile_models(job: ProfileJob, refresh: bool, on_step: Callable[[], None]) -> Profile:
@@ -124,7 +117,7 @@ def time_model(job: ProfileJob, stage: ModelStage, on_step: Callable[[], None]) 
 
     def run(levels: Tensor, after_step: Callable[[], None]) -> TimedSampler:
         sampler = TimedSampler(comfy.samplers.sampler_object("euler"), device)
-        sampler.run(guider_of(stage), samples, levels, after_step)
+        sampler.run(stage.plain_guider(), samples, levels, after_step)
         return sampler
 
     steps = run(sigmas, on_step).steps[WARM_UP:]
