@@ -12,9 +12,16 @@ POLICIES = ("auto", "keep", "swap")
 
 
 def fits_together(patchers: Sequence[Any], latent_shape: Sequence[int]) -> bool:
-    """Whether the weights of all `patchers` and the working memory of one fit on the device, by the host's estimate."""
+    """Whether the weights of all `patchers` and the working memory of one fit on their devices, as the host counts."""
     unique = {id(patcher.model): patcher for patcher in patchers}.values()
-    device = next(iter(unique)).load_device
+    by_device: dict[Any, list[Any]] = {}
+    for patcher in unique:
+        by_device.setdefault(patcher.load_device, []).append(patcher)
+    return all(fits_on(device, own, latent_shape) for device, own in by_device.items())
+
+
+def fits_on(device: Any, unique: Sequence[Any], latent_shape: Sequence[int]) -> bool:
+    """As `fits_together`, for different models of one device."""
     weights = sum(patcher.model_size() for patcher in unique)
     batch = [2 * latent_shape[0], *latent_shape[1:]]  # conditional and unconditional in one call
     working = max(patcher.model.memory_required(batch) for patcher in unique)

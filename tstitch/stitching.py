@@ -223,8 +223,9 @@ class Router:
         if stage.conversion is not None:
             stage_level, factor = stage.conversion(level)
             x, sigma = x * factor, sigma.new_full(sigma.shape, stage_level)
+        device = stage.patcher.load_device  # another one where the models are spread over several GPUs
         with self._turn_of(stage, level):
-            return stage.predict(x, sigma, model_options=options, **kwargs)
+            return stage.predict(x.to(device), sigma.to(device), model_options=options, **kwargs).to(x.device)
 
     @contextmanager
     def _turn_of(self, stage: Stage, level: float) -> Iterator[None]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.memory import measure
+from tstitch.memory import fits_together
 from tstitch_testing import peak_memory
 from tstitch_testing.device import Device
 from tstitch_testing.halves import cfg_guider, normal_sigmas, whole
@@ -26,6 +27,7 @@ from tstitch_testing.unets import unet_model
 
 BLOCK = 64 * 64 * 4  # bytes
 SMALL, LARGE = 8, 24  # blocks
+LATENT_SHAPE = (1, 4, 8, 8)
 
 
 class Ballasted(GaussianDenoiser):
@@ -116,6 +118,16 @@ def test_swap_leaves_other_peoples_models_alone(device: BallastDevice) -> None:
     sample(stitched(models, pattern=PATTERN, memory="swap"))
     assert all(blocks["other"] == 3 for _, blocks in device.seen)
     assert device.loads.count("other") == 1
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_each_device_has_room_for_its_own_models(device: BallastDevice, order: int) -> None:
+    """A second GPU has room of its own."""
+    models = small, _ = device.pair()
+    device.limit = SCARCE
+    assert not fits_together(models[::order], LATENT_SHAPE)
+    small.load_device = torch.device("cpu")
+    assert fits_together(models[::order], LATENT_SHAPE)
 
 
 def test_keep_loads_all_before_the_first_step(device: BallastDevice) -> None:
