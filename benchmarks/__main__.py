@@ -19,6 +19,7 @@ from benchmarks import (
     shortcut,
     speed,
     start,
+    wall_time,
 )
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
@@ -31,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "interval": interval.measure,
     "plan": plan.main,
     "planning": planning.main,
+    "wall_time": wall_time.main,
     **{name: partial(quality.measure, [name]) for name in quality.GROUPS},
 }
 

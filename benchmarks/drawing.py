@@ -42,8 +42,8 @@ class Setting:
         return Schedule(self.owners).pattern
 
     @property
-    def title(self) -> str:
-        """Readable and complete, so that it can name a row of results."""
+    def run(self) -> str:
+        """All that its time depends on, readable."""
         words = [
             "\N{RIGHTWARDS ARROW}".join(self.models),
             self.pattern,
@@ -53,7 +53,12 @@ class Setting:
         ]
         words += ["chained"] if self.chained else []
         words += [f"EasyCache {self.cache:g}"] if self.cache else []
-        return " ".join([*words, f"seed {self.seed}"])
+        return " ".join(words)
+
+    @property
+    def title(self) -> str:
+        """Readable and complete, so that it can name a row of results."""
+        return f"{self.run} seed {self.seed}"
 
     @property
     def cfgs(self) -> str:
@@ -116,8 +121,7 @@ class Studio:
             tqdm(labels.split(BATCH), desc=setting.title, unit="batch", leave=False, mininterval=5)
         ):
             started = time.perf_counter()
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-                latent = self._sample(setting, part, 1000 * setting.seed + number)
+            latent = self.sample(setting, part, 1000 * setting.seed + number)
             seconds += time.perf_counter() - started
             with torch.inference_mode():
                 (image,) = self.nodes["VAEDecode"]().decode(self.vae, latent)  # (N, 28, 28, 3) in [0, 1]
@@ -126,7 +130,10 @@ class Studio:
         calls = {name: round(rows / samples, 3) for name, rows in self.passes.items()}
         return Drawing(torch.cat(pixels), labels, seconds, calls)
 
-    def _sample(self, setting: Setting, labels: Tensor, seed: int) -> Any:
+    @torch.inference_mode()
+    @torch.autocast("cpu", torch.bfloat16)
+    def sample(self, setting: Setting, labels: Tensor, seed: int) -> Any:
+        """LATENT of one batch, with `labels` (N,) as its classes."""
         models = [self.model(name) for name in setting.models]
         if setting.cache:
             models[-1] = self.nodes["EasyCache"].execute(models[-1], setting.cache, 0.15, 0.95, False).result[0]

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from statistics import mean
 
-from benchmarks.rows import ARROW, Row, cost, fraction_of, lossless, order_of, pairs_of, seed_spread, speedup, words_of
+from benchmarks.rows import (
+    ARROW,
+    Row,
+    cost,
+    fraction_of,
+    lossless,
+    order_of,
+    pair_rows,
+    pairs_of,
+    seed_spread,
+    speedup,
+    wall_time,
+    words_of,
+)
 
 
 def largest_lossless(rows: list[Row]) -> str:
@@ -15,7 +28,9 @@ def largest_lossless(rows: list[Row]) -> str:
         small, large = pair.split(ARROW)
         row = lossless(rows, pair)
         gain = cost({large: row["steps"]}) / cost(row["calls"])
-        found.append(f"{pair} {fraction_of(row, small):g} ({gain:.2f}x)")
+        times = wall_time(pair_rows(rows, pair)[0]), wall_time(row)
+        timed = f", {times[1]['speedup'] / times[0]['speedup']:.2f}x as timed" if times[0] and times[1] else ""
+        found.append(f"{pair} {fraction_of(row, small):g} ({gain:.2f}x{timed})")
     return (
         f"The largest fraction that loses no more FID than three seeds of XL alone differ by ({seed_spread():.3f}), and"
         f" its speed-up over the pair's large model alone: {', '.join(found)}."

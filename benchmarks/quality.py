@@ -1,6 +1,6 @@
 """What stitching costs in quality: FID and accuracy of the starter models over schedules, orders and step counts.
 
-A row's `calls` says how often a picture went through each model, which is what its time comes from.
+A row's `calls` says how often a picture went through each model; its time is measured by `wall_time`.
 
 Every row is measured once and kept in `results/<group>.json` under its setting and its weights' checksums, so that a
 long run can be stopped and taken up again.
@@ -29,10 +29,10 @@ TENTHS = [tenth / 10 for tenth in range(11)]
 SAMPLER, STEPS = "dpmpp_2m", 20
 
 
-def tradeoff() -> list[Setting]:
+def tradeoff(steps: int, sampler: str) -> list[Setting]:
     """The paper's main figure: the fraction from 0 to 1 for each pair."""
     pairs = [("S", "XL"), ("B", "XL"), ("S", "B")]
-    return [first_steps(*pair, fraction, STEPS, SAMPLER) for pair in pairs for fraction in TENTHS]
+    return [first_steps(*pair, fraction, steps, sampler) for pair in pairs for fraction in TENTHS]
 
 
 def simplex() -> list[Setting]:
@@ -45,11 +45,6 @@ def simplex() -> list[Setting]:
             owners = tuple(index for index, name in enumerate(used) for _ in range(parts[name] * tenth))
             settings.append(Setting(tuple(used), owners, SAMPLER))
     return settings
-
-
-def ddim(steps: int) -> list[Setting]:
-    """The paper's own solver, at its step counts."""
-    return [first_steps("S", "XL", fraction, steps, "ddim") for fraction in TENTHS]
 
 
 def solvers() -> list[Setting]:
@@ -136,10 +131,10 @@ def spread() -> list[Setting]:
 
 
 GROUPS: dict[str, Callable[[], list[Setting]]] = {
-    "tradeoff": tradeoff,
+    "tradeoff": partial(tradeoff, STEPS, SAMPLER),
     "simplex": simplex,
-    "ddim_50": partial(ddim, 50),
-    "ddim_100": partial(ddim, 100),
+    "ddim_50": partial(tradeoff, 50, "ddim"),
+    "ddim_100": partial(tradeoff, 100, "ddim"),
     "solvers": solvers,
     "complements": complements,
     "together": together,

@@ -12,11 +12,11 @@ from benchmarks.model_card import table
 from benchmarks.rows import (
     ARROW,
     Row,
-    large_alone,
     read,
     speedup,
     twenty_guided_steps,
     twenty_steps,
+    wall_time,
     words_of,
     xl_alone,
 )
@@ -28,8 +28,11 @@ INTRODUCTION = """# What was measured
 Every section is made by `python dev.py bench NAME` from `results/NAME.json`; this file is generated. Quality is FID,
 precision, recall and class accuracy of the starter models against Fashion-MNIST, in the features of a classifier
 trained on it, so the figures compare with each other and with nothing else. *FID to reconstructions* leaves out the
-blur of the VAE. Speed-ups beside quality are those of the model calls. What the Shortcut model does in few steps is in
-the [model card](../models/README.md)."""
+blur of the VAE. Speed-ups beside quality are those of the model calls. *Seconds* are the wall time of ten pictures, and
+*as timed* the speed-up in it over the first row of the table: every run was timed five times between two of XL with 20
+steps (`python dev.py bench wall_time`). Ten unguided pictures are little work for the smaller models, so what a step
+costs besides them weighs more there. What the Shortcut model does in few steps is in the
+[model card](../models/README.md)."""
 OVERHEAD = (
     "*Overhead* is what a run spends outside of the networks beyond what its steps spend there with each model alone,"
     " as a part of the ideal time: it is free of the networks' own noise."
@@ -198,6 +201,7 @@ def quality(caption: str, reference: Callable[[Row], dict[str, float]]) -> Calla
     """A table of quality rows; `reference` says whose model calls a row's speed-up is counted from."""
 
     def show(results: dict[str, Any]) -> str:
+        times = timed_columns(results["rows"])
         rows = [
             [
                 row["models"],
@@ -211,16 +215,26 @@ def quality(caption: str, reference: Callable[[Row], dict[str, float]]) -> Calla
                 f"{row['precision']:.2f}",
                 f"{row['recall']:.2f}",
                 f"{speedup(row, reference):.2f}x",
+                *timed,
             ]
-            for row in results["rows"]
+            for row, timed in zip(results["rows"], times, strict=True)
         ]
         header = ["models", "steps", "sampler", "cfg", "", "FID", "FID to reconstructions", "accuracy"]
         total = results.get("settings", len(rows))
         progress = f" {len(rows)} of {total} rows so far." if len(rows) < total else ""
         full_caption = f"{caption} {pictures(results)} a row.{progress}"
-        return captioned(full_caption, [*header, "precision", "recall", "speed-up"], rows)
+        header += ["precision", "recall", "speed-up", *(["seconds", "as timed"] if times[0] else [])]
+        return captioned(full_caption, header, rows)
 
     return show
+
+
+def timed_columns(rows: list[Row]) -> list[list[str]]:
+    """Seconds and speed-up over the first row, where all rows have been timed."""
+    times = [time for time in map(wall_time, rows) if time is not None]
+    if len(times) < len(rows):
+        return [[] for _ in rows]
+    return [[f"{time['seconds']:.3f}", f"{time['speedup'] / times[0]['speedup']:.2f}x"] for time in times]
 
 
 def pictures(results: dict[str, Any]) -> str:
@@ -242,14 +256,14 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "plan": ("Predicted and measured", plan),
     "planning": ("Planning itself", planning),
     "interval": ("Training for the own interval", interval),
-    "tradeoff": ("Trade-off", quality(f"The paper's main figure. {TWENTY}", large_alone)),
+    "tradeoff": ("Trade-off", quality(f"The paper's main figure. {TWENTY}", xl_alone)),
     "simplex": ("Three models", quality(f"S, then B, then XL, in tenths of the steps. {TWENTY}", twenty_steps)),
     "ddim_50": ("DDIM, 50 steps", quality("The paper's solver.", xl_alone)),
     "ddim_100": ("DDIM, 100 steps", quality("The paper's solver.", xl_alone)),
     "order": ("Order", quality(f"Small first, and otherwise. {TWENTY}", twenty_steps)),
     "fewer_steps": ("Fewer steps instead", quality("XL alone with fewer steps, against 20.", twenty_steps)),
-    "solvers": ("Solvers", quality(SOLVERS, large_alone)),
-    "seam": ("The seam", quality("One loop against two chained samplers.", large_alone)),
+    "solvers": ("Solvers", quality(SOLVERS, xl_alone)),
+    "seam": ("The seam", quality("One loop against two chained samplers.", xl_alone)),
     "complements": ("Complements", quality("Against 20 steps of XL.", twenty_steps)),
     "together": ("Guided", quality("With guidance; against 20 guided steps of XL.", twenty_guided_steps)),
     "spread": ("Spread", quality("More seeds.", twenty_steps)),

@@ -37,14 +37,8 @@ def seconds_alone() -> dict[str, float]:
     return {**seconds, "Shortcut": seconds["B"]}  # one size
 
 
-def large_alone(row: Row) -> dict[str, float]:
-    """The finishing model alone over all of the row's steps."""
-    guided = 1 if row["cfg"] == "1" else 2
-    return {row["models"].split(ARROW)[-1]: guided * row["steps"]}
-
-
 def xl_alone(row: Row) -> dict[str, float]:
-    """XL over all of the row's steps, unguided, where S alone is a row too."""
+    """XL over all of the row's steps, unguided."""
     return {"XL": row["steps"]}
 
 
@@ -58,6 +52,18 @@ def twenty_guided_steps(row: Row) -> dict[str, float]:
 
 def speedup(row: Row, reference: Callable[[Row], dict[str, float]] = twenty_steps) -> float:
     return cost(reference(row)) / cost(row["calls"])
+
+
+@cache
+def wall_times() -> dict[str, Row]:
+    """What `wall_time` measured, by run."""
+    times = read("wall_time")
+    return {row["run"]: row for row in times["runs"]} if times is not None else {}
+
+
+def wall_time(row: Row) -> Row | None:
+    """Of the row's run; seeds share one."""
+    return wall_times().get(row["key"].split(" seed ")[0])
 
 
 def fraction_of(row: Row, model: str) -> float:

@@ -58,12 +58,35 @@ def measure(
     for number in tqdm(range(warm_up + rounds), desc=title, unit="round"):
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            started = time.perf_counter()
-            runs[name]()
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(timed(runs[name]))
             if networks is not None:
                 networks.note(name, seconds[name][-1])
     return {name: values[warm_up:] for name, values in seconds.items()}
+
+
+def timed(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def measure_beside(
+    reference: Callable[[], object], runs: Runs, rounds: int, title: str = "rounds"
+) -> tuple[Seconds, list[float]]:
+    """How many times faster than `reference` each run is, round by round, and all seconds of `reference`.
+
+    It runs right before and right after each of them, for rounds so long that the machine's speed changes within one.
+    """
+    ratios: Seconds = {name: [] for name in runs}
+    beside = [timed(reference)]
+    with tqdm(total=rounds * len(runs), desc=title, unit="run") as progress:
+        for _ in range(rounds):
+            for name, run in runs.items():
+                seconds = timed(run)
+                beside.append(timed(reference))
+                ratios[name].append(sum(beside[-2:]) / 2 / seconds)
+                progress.update()
+    return ratios, beside
 
 
 def median_ratio(numerators: list[float], denominators: list[float]) -> float:

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import findings
 from benchmarks import rows as rows_module
-from benchmarks.report import REPORT, report
+from benchmarks.report import REPORT, report, timed_columns
 from benchmarks.rows import front
 
 
@@ -26,7 +26,8 @@ def rows_of(fids: dict[int, float]) -> list[dict[str, object]]:
     rows = []
     for first, fid in fids.items():
         calls = {name: count for name, count in (("S", first), ("XL", 10 - first)) if count}
-        rows.append({"models": "\N{RIGHTWARDS ARROW}".join(calls), "calls": calls, "steps": 10, "fid": fid})
+        models = "\N{RIGHTWARDS ARROW}".join(calls)
+        rows.append({"key": f"{first} seed 0", "models": models, "calls": calls, "steps": 10, "fid": fid})
     return rows
 
 
@@ -47,6 +48,21 @@ def test_the_lossless_fraction_is_the_last_before_a_loss(
     monkeypatch.setattr(rows_module, "seconds_alone", lambda: {"S": 1.0, "XL": 2.0})
     statement = findings.largest_lossless(rows_of(fids))
     assert statement.endswith(f"S\N{RIGHTWARDS ARROW}XL {expected}.")
+
+
+def test_the_lossless_fraction_is_told_with_its_wall_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (findings, rows_module):
+        monkeypatch.setattr(module, "seed_spread", lambda: 0.02)
+    monkeypatch.setattr(rows_module, "seconds_alone", lambda: {"S": 1.0, "XL": 2.0})
+    monkeypatch.setattr(rows_module, "wall_times", lambda: {"0": {"speedup": 1.25}, "2": {"speedup": 1.5}})
+    assert findings.largest_lossless(rows_of({0: 0.3, 2: 0.31, 10: 0.4})).endswith("0.2 (1.11x, 1.20x as timed).")
+
+
+def test_tables_have_wall_times_where_all_rows_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = {"0": {"speedup": 0.5, "seconds": 2.0}, "5": {"speedup": 1.25, "seconds": 0.8}}
+    monkeypatch.setattr(rows_module, "wall_times", lambda: times)
+    assert timed_columns(rows_of({0: 0.3, 5: 0.4})) == [["2.000", "1.00x"], ["0.800", "2.50x"]]
+    assert timed_columns(rows_of({0: 0.3, 2: 0.4})) == [[], []]
 
 
 def test_fewer_steps_are_compared_at_no_more_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.timing import Networks, measure, switching
+from benchmarks import timing
+from benchmarks.timing import Networks, measure, measure_beside, switching
 
 
 class Slow(nn.Module):
@@ -44,3 +45,16 @@ def test_switching_is_counted_from_what_each_step_costs_alone() -> None:
     found = switching("both", ["S", "XL"], seconds, networks)
     assert found["over_ideal"] == pytest.approx(1.1)
     assert found["overhead"] == pytest.approx((0.25 - 0.2) / 3, abs=1e-6)
+
+
+def test_a_run_is_compared_with_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine takes twice as long from the second round on."""
+    clock = [0.0]
+
+    def work(seconds: float) -> None:
+        clock[0] += seconds if clock[0] < 18 else 2 * seconds
+
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+    ratios, beside = measure_beside(lambda: work(4.0), {"half": lambda: work(2.0), "same": lambda: work(4.0)}, 2)
+    assert beside == [4.0, 4.0, 4.0, 8.0, 8.0]
+    assert ratios == {"half": [2.0, 1.5], "same": [1.0, 1.0]}
