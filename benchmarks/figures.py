@@ -62,15 +62,21 @@ def draw_simplex(results: dict[str, Any]) -> None:
 
 
 def draw_solvers_of_the_paper(results: dict[str, Any]) -> None:
-    """FID over the fraction on S, by DDIM in the paper's step counts and by the solver of the other figures."""
-    figure, axes = new_axes("S, then XL, by solver", "fraction of the steps on S", "FID, lower is better")
-    curves = {"DDIM, 50 steps": results, "DDIM, 100 steps": read("ddim_100"), "dpmpp_2m, 20 steps": read("tradeoff")}
-    for index, (label, known) in enumerate(curves.items()):
-        if known is not None:
-            rows = pair_rows(known["rows"], f"S{ARROW}XL")
-            points = [(fraction_of(row, "S"), row["fid"]) for row in rows]
-            axes.plot(*zip(*points, strict=True), "o-", linewidth=2.5, color=color_of(index), label=label)
-    add_legend(axes)
+    """FID of each pair over the fraction, by DDIM in the paper's step counts and by the solver of the other figures."""
+    title = "Quality by pair and solver, starter models"
+    figure, axes = new_axes(title, "fraction of the steps on the smaller model", "FID, lower is better", width=1240)
+    solvers = {
+        "DDIM 50": ("o-", results),
+        "DDIM 100": ("^--", read("ddim_100")),
+        "dpmpp_2m 20": ("s:", read("tradeoff")),
+    }
+    for index, pair in enumerate(pairs_of(results["rows"])):
+        small = pair.split(ARROW)[0]
+        for solver, (style, known) in solvers.items():
+            rows = pair_rows(known["rows"], pair) if known is not None else []
+            points = [[fraction_of(row, small) for row in rows], [row["fid"] for row in rows]]
+            axes.plot(*points, style, linewidth=2.5, color=color_of(index), label=f"{pair}, {solver}")
+    add_legend(axes, loc="center left", bbox_to_anchor=(1.01, 0.5))
     figure.savefig(RESULTS / "ddim_50.png")
 
 
