@@ -14,23 +14,27 @@ from benchmarks.rows import (
     order_of,
     pair_rows,
     pairs_of,
+    run_of,
     seed_spread,
     speedup,
-    wall_time,
+    timed_speedup,
     words_of,
 )
+
+
+def gain(slow: Row, fast: Row) -> str:
+    """The speed-up of the model calls, and that of wall time where both have been timed."""
+    timed = timed_speedup(run_of(slow), run_of(fast))
+    words = f", {timed:.2f}x as timed" if timed is not None else ""
+    return f"{cost(slow['calls']) / cost(fast['calls']):.2f}x{words}"
 
 
 def largest_lossless(rows: list[Row]) -> str:
     """The fraction of each pair up to which no row loses more FID than seeds differ by."""
     found = []
     for pair in pairs_of(rows):
-        small, large = pair.split(ARROW)
-        row = lossless(rows, pair)
-        gain = cost({large: row["steps"]}) / cost(row["calls"])
-        times = wall_time(pair_rows(rows, pair)[0]), wall_time(row)
-        timed = f", {times[1]['speedup'] / times[0]['speedup']:.2f}x as timed" if times[0] and times[1] else ""
-        found.append(f"{pair} {fraction_of(row, small):g} ({gain:.2f}x{timed})")
+        row, small = lossless(rows, pair), pair.split(ARROW)[0]
+        found.append(f"{pair} {fraction_of(row, small):g} ({gain(pair_rows(rows, pair)[0], row)})")
     return (
         f"The largest fraction that loses no more FID than three seeds of XL alone differ by ({seed_spread():.3f}), and"
         f" its speed-up over the pair's large model alone: {', '.join(found)}."
@@ -46,11 +50,10 @@ def fastest_lossless(rows: list[Row]) -> str:
         return f"All that are faster lose more FID than seeds differ by ({seed_spread():.3f})."
     cfg = "" if best["cfg"] == "1" else f"cfg {best['cfg']}"
     name = " ".join(filter(None, (best["models"], best["pattern"], cfg, words_of(best))))
-    gain = cost(slowest["calls"]) / cost(best["calls"])
     fid, accuracy = (f"{best[key]:.3f} against {slowest[key]:.3f}" for key in ("fid", "accuracy"))
     return (
-        f"The fastest of these that loses no more FID than seeds differ by ({seed_spread():.3f}): {name}, {gain:.2f}x"
-        f" (FID {fid}, accuracy {accuracy})."
+        f"The fastest of these that loses no more FID than seeds differ by ({seed_spread():.3f}): {name},"
+        f" {gain(slowest, best)} (FID {fid}, accuracy {accuracy})."
     )
 
 
@@ -100,16 +103,16 @@ def chains(rows: list[Row]) -> str:
 
 def over_seeds(rows: list[Row]) -> str:
     """What each mixture adds to the FID of the large model alone, from the same noise."""
-    alone = {row["seed"]: row["fid"] for row in rows if ARROW not in row["models"]}
+    alone = {row["seed"]: row for row in rows if ARROW not in row["models"]}
     added: dict[str, list[float]] = {}
-    speedups = {}
+    gains = {}
     for row in rows:
         if ARROW in row["models"]:
             name = f"{row['models']} {row['pattern']}"
-            added.setdefault(name, []).append(row["fid"] - alone[row["seed"]])
-            speedups[name] = speedup(row)
+            added.setdefault(name, []).append(row["fid"] - alone[row["seed"]]["fid"])
+            gains[name] = gain(alone[row["seed"]], row)
     words = [
-        f"{name} ({speedups[name]:.2f}x) {mean(more):+.3f} ({min(more):+.3f} to {max(more):+.3f})"
+        f"{name} ({gains[name]}) {mean(more):+.3f} ({min(more):+.3f} to {max(more):+.3f})"
         for name, more in added.items()
     ]
     return f"What a mixture adds to the FID of XL alone from the same noise, over seeds: {'; '.join(words)}."

@@ -11,12 +11,15 @@ from benchmarks.findings import FINDINGS
 from benchmarks.model_card import table
 from benchmarks.rows import (
     ARROW,
+    Reference,
     Row,
     read,
+    run_of,
     speedup,
+    timed_speedup,
     twenty_guided_steps,
     twenty_steps,
-    wall_time,
+    wall_times,
     words_of,
     xl_alone,
 )
@@ -29,9 +32,9 @@ Every section is made by `python dev.py bench NAME` from `results/NAME.json`; th
 precision, recall and class accuracy of the starter models against Fashion-MNIST, in the features of a classifier
 trained on it, so the figures compare with each other and with nothing else. *FID to reconstructions* leaves out the
 blur of the VAE. Speed-ups beside quality are those of the model calls. *Seconds* are the wall time of ten pictures, and
-*as timed* the speed-up in it over the first row of the table: every run was timed five times between two of XL with 20
-steps (`python dev.py bench wall_time`). Ten unguided pictures are little work for the smaller models, so what a step
-costs besides them weighs more there. What the Shortcut model does in few steps is in the
+*as timed* the speed-up in it: every run was timed five times between two of XL with 20 steps (`python dev.py bench
+wall_time`). Ten unguided pictures are little work for the smaller models, so what a step costs besides them weighs more
+there. What the Shortcut model does in few steps is in the
 [model card](../models/README.md)."""
 OVERHEAD = (
     "*Overhead* is what a run spends outside of the networks beyond what its steps spend there with each model alone,"
@@ -197,11 +200,11 @@ def interval(results: dict[str, Any]) -> str:
 # --- Quality ---------------------------------------------------------------------------------------------------------
 
 
-def quality(caption: str, reference: Callable[[Row], dict[str, float]]) -> Callable[[dict[str, Any]], str]:
-    """A table of quality rows; `reference` says whose model calls a row's speed-up is counted from."""
+def quality(caption: str, reference: Callable[[Row], Reference]) -> Callable[[dict[str, Any]], str]:
+    """A table of quality rows; `reference` says what a row's speed-up is counted from."""
 
     def show(results: dict[str, Any]) -> str:
-        times = timed_columns(results["rows"])
+        times = timed_columns(results["rows"], reference)
         rows = [
             [
                 row["models"],
@@ -229,12 +232,15 @@ def quality(caption: str, reference: Callable[[Row], dict[str, float]]) -> Calla
     return show
 
 
-def timed_columns(rows: list[Row]) -> list[list[str]]:
-    """Seconds and speed-up over the first row, where all rows have been timed."""
-    times = [time for time in map(wall_time, rows) if time is not None]
-    if len(times) < len(rows):
-        return [[] for _ in rows]
-    return [[f"{time['seconds']:.3f}", f"{time['speedup'] / times[0]['speedup']:.2f}x"] for time in times]
+def timed_columns(rows: list[Row], reference: Callable[[Row], Reference]) -> list[list[str]]:
+    """Seconds and speed-up, where all rows have been timed."""
+    columns = []
+    for row in rows:
+        gain = timed_speedup(reference(row).run, run_of(row))
+        if gain is None:
+            return [[] for _ in rows]
+        columns.append([f"{wall_times()[run_of(row)]['seconds']:.3f}", f"{gain:.2f}x"])
+    return columns
 
 
 def pictures(results: dict[str, Any]) -> str:

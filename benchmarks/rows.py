@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 RESULTS = Path(__file__).parent / "results"
 ARROW = "\N{RIGHTWARDS ARROW}"
@@ -37,21 +37,28 @@ def seconds_alone() -> dict[str, float]:
     return {**seconds, "Shortcut": seconds["B"]}  # one size
 
 
-def xl_alone(row: Row) -> dict[str, float]:
+class Reference(NamedTuple):
+    """What a speed-up is counted from: model calls of a picture, and the run that has been timed."""
+
+    calls: dict[str, float]
+    run: str
+
+
+def xl_alone(row: Row) -> Reference:
     """XL over all of the row's steps, unguided."""
-    return {"XL": row["steps"]}
+    return Reference({"XL": row["steps"]}, f"XL 1x{row['steps']} {row['sampler']} simple cfg 1")
 
 
-def twenty_steps(row: Row) -> dict[str, float]:
-    return {"XL": 20}
+def twenty_steps(row: Row) -> Reference:
+    return Reference({"XL": 20}, "XL 1x20 dpmpp_2m simple cfg 1")
 
 
-def twenty_guided_steps(row: Row) -> dict[str, float]:
-    return {"XL": 40}
+def twenty_guided_steps(row: Row) -> Reference:
+    return Reference({"XL": 40}, "XL 1x20 dpmpp_2m simple cfg 2")
 
 
-def speedup(row: Row, reference: Callable[[Row], dict[str, float]] = twenty_steps) -> float:
-    return cost(reference(row)) / cost(row["calls"])
+def speedup(row: Row, reference: Callable[[Row], Reference] = twenty_steps) -> float:
+    return cost(reference(row).calls) / cost(row["calls"])
 
 
 @cache
@@ -61,9 +68,15 @@ def wall_times() -> dict[str, Row]:
     return {row["run"]: row for row in times["runs"]} if times is not None else {}
 
 
-def wall_time(row: Row) -> Row | None:
-    """Of the row's run; seeds share one."""
-    return wall_times().get(row["key"].split(" seed ")[0])
+def run_of(row: Row) -> str:
+    """The name of what was timed for it; seeds share one."""
+    return row["key"].split(" seed ")[0]
+
+
+def timed_speedup(reference: str, run: str) -> float | None:
+    """Of wall time, where both runs have been timed."""
+    slow, fast = wall_times().get(reference), wall_times().get(run)
+    return fast["speedup"] / slow["speedup"] if slow and fast else None
 
 
 def fraction_of(row: Row, model: str) -> float:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import findings
+from benchmarks import report as report_module
 from benchmarks import rows as rows_module
-from benchmarks.report import REPORT, report, timed_columns
-from benchmarks.rows import front
+from benchmarks.report import REPORT, SECTIONS, report, timed_columns
+from benchmarks.rows import Reference, front
 
 
 def test_the_report_is_that_of_the_results() -> None:
@@ -60,9 +61,20 @@ def test_the_lossless_fraction_is_told_with_its_wall_time(monkeypatch: pytest.Mo
 
 def test_tables_have_wall_times_where_all_rows_do(monkeypatch: pytest.MonkeyPatch) -> None:
     times = {"0": {"speedup": 0.5, "seconds": 2.0}, "5": {"speedup": 1.25, "seconds": 0.8}}
-    monkeypatch.setattr(rows_module, "wall_times", lambda: times)
-    assert timed_columns(rows_of({0: 0.3, 5: 0.4})) == [["2.000", "1.00x"], ["0.800", "2.50x"]]
-    assert timed_columns(rows_of({0: 0.3, 2: 0.4})) == [[], []]
+    for module in (report_module, rows_module):
+        monkeypatch.setattr(module, "wall_times", lambda: times)
+    rows = rows_of({0: 0.3, 5: 0.4, 2: 0.4})
+    assert timed_columns(rows[:2], lambda _: Reference({}, "0")) == [["2.000", "1.00x"], ["0.800", "2.50x"]]
+    assert timed_columns(rows, lambda _: Reference({}, "0")) == [[], [], []]
+    assert timed_columns(rows[:1], lambda _: Reference({}, "unknown")) == [[]]
+
+
+@pytest.mark.parametrize("name", ["tradeoff", "simplex", "ddim_50", "ddim_100", "solvers", "seam", "together", "order"])
+def test_every_table_of_quality_has_wall_times(name: str) -> None:
+    """The references are runs that have been timed."""
+    results = rows_module.read(name)
+    assert results is not None
+    assert "as timed" in SECTIONS[name][1](results)
 
 
 def test_fewer_steps_are_compared_at_no_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +87,16 @@ def test_fewer_steps_are_compared_at_no_more_time(monkeypatch: pytest.MonkeyPatc
 def test_the_fastest_lossless_row_is_found_among_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(findings, "seed_spread", lambda: 0.02)
     monkeypatch.setattr(rows_module, "seconds_alone", lambda: {"S": 1.0, "XL": 10.0})
-    plain = {"models": "XL", "pattern": "", "cfg": "1", "seed": 0, "chained": False, "cache": 0.0, "accuracy": 0.9}
+    plain = {
+        "key": "",
+        "models": "XL",
+        "pattern": "",
+        "cfg": "1",
+        "seed": 0,
+        "chained": False,
+        "cache": 0.0,
+        "accuracy": 0.9,
+    }
     rows = [
         plain | {"calls": {"XL": calls}, "fid": fid, "pattern": f"1x{calls}", "cfg": cfg}
         for calls, fid, cfg in ((20, 0.3, "1"), (12, 0.32, "1"), (8, 0.31, "2, 1"), (5, 0.321, "1"))
@@ -108,9 +129,10 @@ def test_mixtures_are_compared_within_a_seed(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(rows_module, "seconds_alone", lambda: {"S": 0.0, "XL": 10.0})
     rows = []
     for seed, alone, mixed in ((0, 0.30, 0.31), (1, 0.33, 0.32), (2, 0.40, 0.43)):
-        rows.append({"models": "XL", "calls": {"XL": 20}, "fid": alone, "seed": seed})
+        rows.append({"key": "XL", "models": "XL", "calls": {"XL": 20}, "fid": alone, "seed": seed})
         calls = {"S": 10, "XL": 10}
-        rows.append({"models": f"S{findings.ARROW}XL", "pattern": "p", "calls": calls, "fid": mixed, "seed": seed})
+        models = f"S{findings.ARROW}XL"
+        rows.append({"key": "p", "models": models, "pattern": "p", "calls": calls, "fid": mixed, "seed": seed})
     assert findings.over_seeds(rows).endswith("XL p (2.00x) +0.010 (-0.010 to +0.030).")
 
 
