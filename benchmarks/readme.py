@@ -30,8 +30,8 @@ def quality_caption(results: dict[str, Any]) -> str:
     return (
         f"Quality (`python dev.py bench tradeoff`): {pictures(results)} a row, 20 steps of dpmpp_2m, cfg 1, one seed."
         " FID is in the features of a classifier trained on the same data, so it compares with nothing else; *FID to"
-        " reconstructions* leaves out the blur of the VAE. The speed-up is that of the model calls; *as timed*, below, that"
-        " of the wall time of ten pictures (`python dev.py bench wall_time`)."
+        " reconstructions* leaves out the blur of the VAE. The speed-up is that of the model calls; *as timed*, below,"
+        " that of the wall time of ten pictures (`python dev.py bench wall_time`)."
     )
 
 
