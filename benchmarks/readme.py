@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.findings import FINDINGS
 from benchmarks.model_card import few_steps_table, table
-from benchmarks.report import pictures, speed_caption, speed_table
+from benchmarks.report import pictures, progress, speed_caption, speed_table
 from benchmarks.rows import ARROW, read, speedup
 
 ROOT = Path(__file__).parent.parent
@@ -44,7 +44,11 @@ FEW_STEPS_CAPTION = (
 def findings() -> str:
     """What each quality benchmark that has been run comes to, as a list with their names."""
     known = {name: read(name) for name in FINDINGS}
-    found = {name: FINDINGS[name][0](results["rows"]) for name, results in known.items() if results is not None}
+    found = {
+        name: FINDINGS[name][0](results["rows"]) + progress(results)
+        for name, results in known.items()
+        if results is not None
+    }
     return "\n".join(f"- `{name}`: {finding}" for name, finding in found.items())
 
 

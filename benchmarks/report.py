@@ -223,10 +223,8 @@ def quality(caption: str, reference: Callable[[Row], Reference]) -> Callable[[di
             for row, timed in zip(results["rows"], times, strict=True)
         ]
         header = ["models", "steps", "sampler", "cfg", "", "FID", "FID to reconstructions", "accuracy"]
-        total = results.get("settings", len(rows))
-        progress = f" {len(rows)} of {total} rows so far." if len(rows) < total else ""
-        full_caption = f"{caption} {pictures(results)} a row.{progress}"
-        header += ["precision", "recall", "speed-up", *(["seconds", "as timed"] if times[0] else [])]
+        full_caption = f"{caption} {pictures(results)} a row.{progress(results)}"
+        header += ["precision", "recall", "speed-up", *(["seconds", "as timed"] if any(times) else [])]
         return captioned(full_caption, header, rows)
 
     return show
@@ -241,6 +239,13 @@ def timed_columns(rows: list[Row], reference: Callable[[Row], Reference]) -> lis
             return [[] for _ in rows]
         columns.append([f"{wall_times()[run_of(row)]['seconds']:.3f}", f"{gain:.2f}x"])
     return columns
+
+
+def progress(results: dict[str, Any]) -> str:
+    """A sentence, where rows are missing."""
+    found = len(results["rows"])
+    total = results.get("settings", found)
+    return f" {found} of {total} rows so far." if found < total else ""
 
 
 def pictures(results: dict[str, Any]) -> str:

@@ -77,6 +77,10 @@ def test_every_table_of_quality_has_wall_times(name: str) -> None:
     assert "as timed" in SECTIONS[name][1](results)
 
 
+def test_a_group_that_has_only_begun_is_shown() -> None:
+    assert "0 of 30 rows so far" in SECTIONS["ddim_100"][1]({"rows": [], "samples": 5000, "settings": 30})
+
+
 def test_fewer_steps_are_compared_at_no_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows_module, "seconds_alone", lambda: {"S": 1.0, "XL": 10.0})
     rows = rows_of({4: 0.5})
