@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.rows import ARROW, RESULTS, Row, fraction_of, front, order_of, pair_rows, pairs_of, read, speedup
+from benchmarks.rows import (
+    ARROW,
+    RESULTS,
+    Row,
+    fraction_of,
+    front,
+    order_of,
+    pair_rows,
+    pairs_of,
+    read,
+    speedup,
+    xl_alone,
+)
 from tstitch.plots import INK, PAPER, SEQUENCE, SOFT, TEXT, add_legend, color_of, new_axes
 
 TICKS = (1, 1.2, 1.5, 2, 3, 4, 6, 8)
 FIFTHS = [fifth / 5 for fifth in range(6)]
 
 
-def draw_tradeoff(results: dict[str, Any]) -> None:
+def draw_tradeoff(results: dict[str, Any]) -> Any:
     """FID over speed-up for each pair, the other order and fewer steps, with the Pareto front of all that is shown."""
     title = "Quality against speed, starter models"
     figure, axes = new_axes(title, "speed-up over XL alone", "FID, lower is better", width=1240)
@@ -36,18 +48,18 @@ def draw_tradeoff(results: dict[str, Any]) -> None:
     axes.set_xticks([], minor=True)
     axes.xaxis.set_major_formatter("{x:g}x")
     add_legend(axes, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    figure.savefig(RESULTS / "tradeoff.png")
+    return figure
 
 
 def draw_curve(axes: Any, rows: list[Row], style: str, **options: Any) -> None:
     axes.plot([speedup(row) for row in rows], [row["fid"] for row in rows], style, linewidth=2.5, **options)
 
 
-def draw_simplex(results: dict[str, Any]) -> None:
+def draw_simplex(results: dict[str, Any]) -> Any:
     """FID of three models over the fractions of the first two; the rest of the steps is XL's."""
-    figure, axes = new_axes(
-        "FID and speed-up of S, then B, then XL", "fraction of the steps on S", "fraction on B", height=800
-    )
+    first = results["rows"][0]
+    title = f"FID and speed-up, {first['steps']} steps of {first['sampler']}"
+    figure, axes = new_axes(title, "fraction of the steps on S, the first", "then on B; the rest is XL's", height=800)
     points = [(fraction_of(row, "S"), fraction_of(row, "B"), row) for row in results["rows"]]
     small, middle, rows = zip(*points, strict=True)
     values = [row["fid"] for row in rows]
@@ -55,13 +67,13 @@ def draw_simplex(results: dict[str, Any]) -> None:
     bright = (min(values) + max(values)) / 2
     for x, y, row in points:
         words = {"color": PAPER if row["fid"] < bright else INK, "fontsize": TEXT - 8}
-        axes.annotate(f"{row['fid']:.2f}\n{speedup(row):.1f}x", (x, y), ha="center", va="center", **words)
+        axes.annotate(f"{row['fid']:.2f}\n{speedup(row, xl_alone):.1f}x", (x, y), ha="center", va="center", **words)
     axes.set_xticks(FIFTHS)
     axes.set_yticks(FIFTHS)
-    figure.savefig(RESULTS / "simplex.png")
+    return figure
 
 
-def draw_solvers_of_the_paper(results: dict[str, Any]) -> None:
+def draw_solvers_of_the_paper(results: dict[str, Any]) -> Any:
     """FID of each pair over the fraction, by DDIM in the paper's step counts and by the solver of the other figures."""
     title = "Quality by pair and solver, starter models"
     figure, axes = new_axes(title, "fraction of the steps on the smaller model", "FID, lower is better", width=1240)
@@ -77,14 +89,19 @@ def draw_solvers_of_the_paper(results: dict[str, Any]) -> None:
             points = [[fraction_of(row, small) for row in rows], [row["fid"] for row in rows]]
             axes.plot(*points, style, linewidth=2.5, color=color_of(index), label=f"{pair}, {solver}")
     add_legend(axes, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    figure.savefig(RESULTS / "ddim_50.png")
+    return figure
 
 
-FIGURES = {"tradeoff": draw_tradeoff, "simplex": draw_simplex, "ddim_50": draw_solvers_of_the_paper}
+FIGURES = {
+    "tradeoff": draw_tradeoff,
+    "simplex": draw_simplex,
+    "ddim_50": draw_solvers_of_the_paper,
+    "simplex_ddim_50": draw_simplex,
+}
 
 
 def main() -> None:
     for name, draw in FIGURES.items():
         results = read(name)
         if results is not None:
-            draw(results)
+            draw(results).savefig(RESULTS / f"{name}.png")

@@ -124,6 +124,7 @@ FINDINGS: dict[str, tuple[Callable[[list[Row]], str], ...]] = {
     "simplex": (fastest_lossless,),
     "ddim_50": (largest_lossless,),
     "ddim_100": (largest_lossless,),
+    "simplex_ddim_50": (fastest_lossless,),
     "order": (orders,),
     "fewer_steps": (fastest_lossless, fewer_steps_instead),
     "solvers": (by_solver,),

@@ -35,15 +35,15 @@ def tradeoff(steps: int, sampler: str) -> list[Setting]:
     return [first_steps(*pair, fraction, steps, sampler) for pair in pairs for fraction in TENTHS]
 
 
-def simplex() -> list[Setting]:
+def simplex(steps: int, sampler: str) -> list[Setting]:
     """S, B and XL, small first, in every division of the steps into tenths (the three-model figure)."""
-    tenth, settings = STEPS // 10, []
+    tenth, settings = steps // 10, []
     for small in range(11):
         for middle in range(11 - small):
             parts = {"S": small, "B": middle, "XL": 10 - small - middle}
             used = [name for name, tenths in parts.items() if tenths]
             owners = tuple(index for index, name in enumerate(used) for _ in range(parts[name] * tenth))
-            settings.append(Setting(tuple(used), owners, SAMPLER))
+            settings.append(Setting(tuple(used), owners, sampler))
     return settings
 
 
@@ -132,9 +132,10 @@ def spread() -> list[Setting]:
 
 GROUPS: dict[str, Callable[[], list[Setting]]] = {
     "tradeoff": partial(tradeoff, STEPS, SAMPLER),
-    "simplex": simplex,
+    "simplex": partial(simplex, STEPS, SAMPLER),
     "ddim_50": partial(tradeoff, 50, "ddim"),
     "ddim_100": partial(tradeoff, 100, "ddim"),
+    "simplex_ddim_50": partial(simplex, 50, "ddim"),
     "solvers": solvers,
     "complements": complements,
     "together": together,
