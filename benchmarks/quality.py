@@ -73,11 +73,16 @@ def complements() -> list[Setting]:
 
 
 def together() -> list[Setting]:
-    """Guided sampling by all that this pack offers at once: a small model at an end, guidance in early steps only."""
+    """Guided sampling by all that this pack offers at once: a small model at an end, guidance in early steps only.
+
+    XL alone in as few steps, and with as little guidance, shows what each of them brings.
+    """
     early = (0,) * 8 + (1,) * 12
     return [
         Setting(("XL",), (0,) * STEPS, SAMPLER, 2.0),
+        Setting(("XL",), (0,) * 10, SAMPLER, 2.0),
         Setting(("XL", "XL"), early, SAMPLER, (2.0, 1.0)),
+        Setting(("XL", "XL"), (0,) * 4 + (1,) * 6, SAMPLER, (2.0, 1.0)),
         Setting(("S", "XL"), early, SAMPLER, 2.0),
         Setting(("S", "XL"), early, SAMPLER, (2.0, 1.0)),
         Setting(("S", "B", "XL"), (0,) * 4 + (1,) * 4 + (2,) * 12, SAMPLER, (2.0, 2.0, 1.0)),
