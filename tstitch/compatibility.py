@@ -9,9 +9,11 @@ import torch
 
 from .conditioning import controls_of
 from .errors import StitchError
+from .parameterization import PROBES, mixing
 
 #: Kinds of model (the host's ModelType) whose input is not a mixture of image and noise that another kind could read.
-UNMIXABLE = ("STABLE_CASCADE", "IMG_TO_IMG", "IMG_TO_IMG_FLOW")
+#: Those that start without noise show that themselves.
+UNMIXABLE = ("STABLE_CASCADE", "IMG_TO_IMG")
 
 
 def check_latent_formats(names: Sequence[str], patchers: Sequence[Any]) -> None:
@@ -31,7 +33,7 @@ def check_mixable(names: Sequence[str], patchers: Sequence[Any]) -> None:
     lead_name, lead = names[-1], patchers[-1]
     for name, patcher in zip(names, patchers, strict=True):
         kinds = [_kind(patcher), _kind(lead)]
-        if kinds[0] == kinds[1] or not set(kinds) & set(UNMIXABLE):
+        if kinds[0] == kinds[1] or not any(_is_unmixable(model) for model in (patcher, lead)):
             continue
         raise StitchError(
             f"{name} is a model of kind {kinds[0]} and {lead_name} of kind {kinds[1]}: these cannot share a sampling"
@@ -90,13 +92,24 @@ def _layout(network: Any) -> str | None:
     return None
 
 
+def _is_unmixable(patcher: Any) -> bool:
+    return _kind(patcher) in UNMIXABLE or _starts_without_noise(patcher.get_model_object("model_sampling"))
+
+
 def _kind(patcher: Any) -> str:
     """By the model's sampling first, which a node may have exchanged."""
-    bases = {base.__name__ for base in type(patcher.get_model_object("model_sampling")).__mro__}
+    sampling = patcher.get_model_object("model_sampling")
+    bases = type(sampling).__mro__
     for kind in UNMIXABLE:
-        if kind in bases:
+        if kind in {base.__name__ for base in bases}:
             return kind
+    if _starts_without_noise(sampling):
+        return next(base.__name__ for base in bases if "noise_scaling" in vars(base))
     return getattr(getattr(patcher.model, "model_type", None), "name", "unknown")
+
+
+def _starts_without_noise(sampling: Any) -> bool:
+    return mixing(sampling, PROBES[0])[1] == 0
 
 
 def _describe(latent_format: Any) -> str:

@@ -307,6 +307,21 @@ def image_to_image(model: Any) -> Any:
     return model
 
 
+def image_to_image_flow(model: Any) -> Any:
+    """As newer hosts' ModelSamplingAuraFlow makes it: a kind of its own, which starts from the image without noise."""
+
+    class IMG_TO_IMG_VELOCITY(comfy.model_sampling.CONST):  # noqa: N801
+        def noise_scaling(self, sigma: Any, noise: Any, latent_image: Any, max_denoise: bool = False) -> Any:
+            return latent_image
+
+    class Sampling(comfy.model_sampling.ModelSamplingDiscreteFlow, IMG_TO_IMG_VELOCITY):
+        pass
+
+    model = model.clone()
+    model.add_object_patch("model_sampling", Sampling(model.model.model_config))
+    return model
+
+
 wrong(
     "Stable Cascade's denoiser in SD 1.5",
     lambda kit: kit.ksampler(small_model=gaussian_model(kind=ModelType.STABLE_CASCADE)),
@@ -321,6 +336,16 @@ wrong(
     "a model made image-to-image by a node",
     lambda kit: kit.ksampler(model=image_to_image(kit.large)),
     f"small_model is a model of kind EPS and model of kind IMG_TO_IMG{KIND}",
+)
+wrong(
+    "a model made image-to-image in a way of its own",
+    lambda kit: kit.ksampler(small_model=image_to_image_flow(kit.small)),
+    f"small_model is a model of kind IMG_TO_IMG_VELOCITY and model of kind EPS{KIND}",
+)
+wrong(
+    "a model finishing image-to-image in a way of its own",
+    lambda kit: kit.ksampler(model=image_to_image_flow(kit.large)),
+    f"small_model is a model of kind EPS and model of kind IMG_TO_IMG_VELOCITY{KIND}",
 )
 wrong(
     "an image-to-image model among guiders",
