@@ -60,8 +60,8 @@ class StageLoader:
         self, executor: Any, model: Any, noise_shape: Any, conds: Any, **kwargs: Any
     ) -> tuple[Any, Any, list]:
         self._prepare = lambda: executor(model, noise_shape, conds, **kwargs)
-        # Some models read the text with weights of their own at set-up (Anima, LTX-2 with sound).
-        reads_text = hasattr(model.model.diffusion_model, "preprocess_text_embeds")
+        # Some models read the text with weights of their own at set-up (Anima, LTX-2 with sound, SenseNova).
+        reads_text = any(name.startswith("preprocess_") for name in dir(type(model.model.diffusion_model)))
         if self._deferred and not reads_text:
             # Set-up reads model_sampling and its like from the model, so the patches of this clone must be in place.
             model.patch_model(load_weights=False)

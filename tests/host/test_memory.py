@@ -282,17 +282,20 @@ def test_the_patches_of_an_evicted_finishing_model_stay_for_the_sampler(pattern:
     )
 
 
-def reading_model(seed: int) -> Any:
-    """As Anima and LTX-2: a part of the network reads the text once, when the conditioning is prepared."""
+READERS = ("preprocess_text_embeds", "preprocess_prefix")
+
+
+def reading_model(seed: int, reader: str = READERS[0]) -> Any:
+    """As Anima, LTX-2 and SenseNova: a part of the network reads the text once, when the conditioning is prepared."""
     patcher = unet_model(seed)
     network, extra_conds = patcher.model.diffusion_model, patcher.model.extra_conds
     network.reader = nn.Linear(5, 5, bias=False)
     network.reader.weight = nn.Parameter(torch.eye(5), requires_grad=False)
-    network.preprocess_text_embeds = lambda text: network.reader(text)
+    network.__class__ = type("Reading", (type(network),), {reader: lambda self, text: self.reader(text)})
 
     def read(**values: Any) -> dict[str, Any]:
         assert patcher.model.model_loaded_weight_memory > 0  # else on a GPU: weights and text on two devices
-        text = network.preprocess_text_embeds(values["cross_attn"])
+        text = getattr(network, reader)(values["cross_attn"])
         return {**extra_conds(**values), "c_crossattn": comfy.conds.CONDCrossAttn(text)}
 
     patcher.model.extra_conds = read
@@ -307,11 +310,12 @@ def with_lora_on_the_reader(model: Any) -> Any:
 
 @pytest.mark.parametrize("memory", ["auto", "swap"])
 @pytest.mark.parametrize("shared", [True, False])
-def test_text_is_read_by_loaded_weights(memory: str, shared: bool) -> None:
+@pytest.mark.parametrize("reader", READERS)
+def test_text_is_read_by_loaded_weights(memory: str, shared: bool, reader: str) -> None:
     def run(memory: str, shared: bool) -> Tensor:
         mm.unload_all_models()
-        base = reading_model(1)
-        pair = [with_lora_on_the_reader(base), base if shared else reading_model(1)]
+        base = reading_model(1, reader)
+        pair = [with_lora_on_the_reader(base), base if shared else reading_model(1, reader)]
         model = stitched(pair, pattern="1x3 2x3", memory=memory)
         return whole(cfg_guider(model), torch.zeros(1, 4, 8, 8), normal_sigmas(base, 6))
 
