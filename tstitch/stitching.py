@@ -112,7 +112,7 @@ class Stage:
             self._load(self.loader)
         else:
             self.restore_patches()
-        if hasattr(self.patcher.model, "current_patcher"):
+        if getattr(self.patcher.model, "current_patcher", self.patcher) is not self.patcher:
             self.patcher.model.current_patcher = self.patcher
 
     def restore_patches(self) -> None:

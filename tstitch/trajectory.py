@@ -46,11 +46,15 @@ def timestep_of(sigma: float, model_sampling: Any) -> float:
 
 
 def timesteps_of(sigmas: Sequence[float], model_sampling: Any) -> tuple[float, ...]:
-    """Noise levels t in [0, 1]: the host's timestep over its largest, or over its range where it may be negative."""
+    """Noise levels t in [0, 1]: the host's timestep over its largest, or over its range where that is not above 0.
+
+    A few models count towards the image, so that their timestep is largest without noise.
+    """
     bottom, top = float(model_sampling.sigma_min), float(model_sampling.sigma_max)
     levels = torch.tensor([bottom, top, *(bottom if sigma <= 0 else sigma for sigma in sigmas)])
     bottom, top, *found = model_sampling.timestep(levels).reshape(-1).tolist()  # in one call: long runs have thousands
-    bottom = min(bottom, 0.0)
+    if bottom < top:
+        bottom = min(bottom, 0.0)
     return tuple(0.0 if sigma <= 0 else (t - bottom) / (top - bottom) for sigma, t in zip(sigmas, found, strict=True))
 
 

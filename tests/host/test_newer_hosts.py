@@ -12,13 +12,16 @@ from typing import Any
 
 import comfy.hooks
 import comfy.model_patcher
+import comfy.model_sampling
 import pytest
 import torch
+from torch import Tensor
 
 from tstitch.families.bksdm import load_bksdm
 from tstitch.families.latent_diffusion import load_ldm
 from tstitch.families.starter import load_starter
 from tstitch.families.transformer import load_transformer
+from tstitch.trajectory import timesteps_of
 from tstitch_testing.checkpoints import bksdm_unet, dit_config, original_weights, save
 from tstitch_testing.halves import cfg_guider, normal_sigmas, whole
 from tstitch_testing.ldm_files import LDMShape, ldm_weights
@@ -128,3 +131,50 @@ def test_hooks_of_the_prompt_reach_a_stage_that_is_paged() -> None:
         return whole(guider, torch.zeros(1, 4, 8, 8), normal_sigmas(models[1], 6))
 
     assert torch.equal(run(Paged), run(comfy.model_patcher.ModelPatcher))
+
+
+class FallingTimesteps(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
+    """As SenseNova's: the network is told how much of the image is there, not how much noise."""
+
+    @property
+    def sigma_min(self) -> Tensor:
+        return torch.tensor(0.0)
+
+    @property
+    def sigma_max(self) -> Tensor:
+        return torch.tensor(1.0)
+
+    def timestep(self, sigma: Tensor) -> Tensor:
+        return (1 - sigma) * 1000
+
+
+def test_a_network_may_count_its_timesteps_towards_the_image() -> None:
+    assert timesteps_of([1.0, 0.75, 0.25, 0.0], FallingTimesteps()) == (1.0, 0.75, 0.25, 0.0)
+
+
+def test_a_model_is_told_of_its_patcher_as_often_as_by_the_host() -> None:
+    """Some make what they have cached anew each time (Qwen-Image 2.1)."""
+    models = [unet_model(1), unet_model(2)]
+    told: list[Any] = []
+
+    def counted(model: Any) -> None:
+        class Counting(type(model)):  # type: ignore[misc]
+            @property
+            def current_patcher(self) -> Any:
+                return vars(self).get("patcher")
+
+            @current_patcher.setter
+            def current_patcher(self, patcher: Any) -> None:
+                told.append(patcher)
+                vars(self)["patcher"] = patcher
+
+        model.__class__ = Counting
+
+    for model in models:
+        counted(model.model)
+    arguments = torch.zeros(1, 4, 8, 8), normal_sigmas(models[0], 6)
+    for model in models:
+        whole(cfg_guider(model), *arguments)
+    by_the_host, told[:] = len(told), []
+    whole(cfg_guider(stitched(models, pattern="1x3 2x3", memory="keep")), *arguments)
+    assert len(told) == by_the_host > 0
