@@ -626,8 +626,8 @@ def bk_sdm_sd14() -> Graph:
         "bk_sdm_sd14",
         "BK-SDM-Tiny and Stable Diffusion 1.4",
         prose("""
-            The text-to-image pair of the paper: BK-SDM-Tiny, a distilled SD 1.4 of half the cost, draws the first 40
-            %. Any SD 1.4 or 1.5 checkpoint can finish.
+            The text-to-image pair of the paper: BK-SDM-Tiny, a distilled SD 1.4 of less than half the size, draws
+            the first 40 %. Any SD 1.4 or 1.5 checkpoint can finish.
             """),
     )
     graph.column("Models")
