@@ -22,6 +22,11 @@ from benchmarks.rows import (
 )
 
 
+def spread_of_seeds() -> str:
+    """What counts as no loss."""
+    return f"three seeds of XL alone differ by in 20 unguided steps ({seed_spread():.3f})"
+
+
 def gain(slow: Row, fast: Row) -> str:
     """The speed-up of the model calls, and that of wall time where both have been timed."""
     timed = timed_speedup(run_of(slow), run_of(fast))
@@ -36,8 +41,8 @@ def largest_lossless(rows: list[Row]) -> str:
         row, small = lossless(rows, pair), pair.split(ARROW)[0]
         found.append(f"{pair} {fraction_of(row, small):g} ({gain(pair_rows(rows, pair)[0], row)})")
     return (
-        f"The largest fraction that loses no more FID than three seeds of XL alone differ by ({seed_spread():.3f}), and"
-        f" its speed-up over the pair's large model alone: {', '.join(found)}."
+        f"The largest fraction that loses no more FID than {spread_of_seeds()}, and its speed-up over the pair's large"
+        f" model alone: {', '.join(found)}."
     )
 
 
@@ -47,13 +52,13 @@ def fastest_lossless(rows: list[Row]) -> str:
     kept = [row for row in rows if round(row["fid"] - slowest["fid"], 3) <= seed_spread()]
     best = min(kept, key=lambda row: cost(row["calls"]))
     if best is slowest:
-        return f"All that are faster lose more FID than seeds differ by ({seed_spread():.3f})."
+        return f"All that are faster lose more FID than {spread_of_seeds()}."
     cfg = "" if best["cfg"] == "1" else f"cfg {best['cfg']}"
     name = " ".join(filter(None, (best["models"], best["pattern"], cfg, words_of(best))))
     fid, accuracy = (f"{best[key]:.3f} against {slowest[key]:.3f}" for key in ("fid", "accuracy"))
     return (
-        f"The fastest of these that loses no more FID than seeds differ by ({seed_spread():.3f}): {name},"
-        f" {gain(slowest, best)} (FID {fid}, accuracy {accuracy})."
+        f"The fastest of these that loses no more FID than {spread_of_seeds()}: {name}, {gain(slowest, best)}"
+        f" (FID {fid}, accuracy {accuracy})."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks import figures
@@ -31,17 +32,22 @@ INTRODUCTION = """# What was measured
 Every section is made by `python dev.py bench NAME` from `results/NAME.json`; this file is generated. Quality is FID,
 precision, recall and class accuracy of the starter models against Fashion-MNIST, in the features of a classifier
 trained on it, so the figures compare with each other and with nothing else. *FID to reconstructions* leaves out the
-blur of the VAE. Speed-ups beside quality are those of the model calls. *Seconds* are the wall time of ten pictures, and
-*as timed* the speed-up in it: every run was timed five times between two of XL with 20 steps (`python dev.py bench
-wall_time`). Ten unguided pictures are little work for the smaller models, so what a step costs besides them weighs more
-there. What the Shortcut model does in few steps is in the
-[model card](../models/README.md)."""
+blur of the VAE. Speed-ups beside quality are those of the model calls, from what `speed` measured a step of each
+model to cost in float32 with guidance; the pictures are drawn in bfloat16. What the Shortcut model does in few steps is
+in the [model card](../models/README.md).
+
+Every ratio of times is the median of the ratios within a round, so it is not that of the medians beside it."""
+WALL_TIME = """*Seconds* and *as timed*, beside quality, are the wall time of ten pictures in bfloat16 and the speed-up
+in it (`python dev.py bench wall_time`): every run was timed {rounds} times, in {processes} processes, between two of XL
+with 20 steps, on {machine}. For the run in the middle, half of these lie within {within:.0f} % of their median. Ten
+unguided pictures are little work for the smaller models, so what a step costs besides them weighs more there."""
 OVERHEAD = (
     "*Overhead* is what a run spends outside of the networks beyond what its steps spend there with each model alone,"
     " as a part of the ideal time: it is free of the networks' own noise."
 )
 CHAINED = """How far the latents of two chained samplers are from those of one loop, as a part of their norm. Exactly
-the same: {exact}. Samplers that remember earlier steps, or draw new noise, differ:"""
+the same: {exact}. Samplers that remember earlier steps, draw new noise, or
+ask for the end of a step too, as heun does, differ:"""
 
 
 def machine_line(results: dict[str, Any]) -> str:
@@ -100,10 +106,11 @@ def calls_of(row: Row) -> str:
 
 
 def full_size(results: dict[str, Any]) -> str:
-    setting = results["setting"]
+    setting, rounds = results["setting"], [row["rounds"] for row in results["runs"]]
     caption = (
         f"Published sizes with random weights, one picture with guidance, {setting['steps']} steps of"
-        f" {setting['sampler']}, a fraction of {setting['fraction']:g} on the smaller model. {OVERHEAD}"
+        f" {setting['sampler']}, a fraction of {setting['fraction']:g} on the smaller model; medians of {max(rounds)}"
+        f" rounds, of {min(rounds)} for the slowest. {OVERHEAD}"
     )
     return f"{caption}\n\n{timed_table(results, 'run', 'seconds a step')}"
 
@@ -181,8 +188,9 @@ def planning(results: dict[str, Any]) -> str:
 def interval(results: dict[str, Any]) -> str:
     setting = results["setting"]
     caption = (
-        f"{setting['models']} at {setting['fraction']:g}, {setting['steps']} steps, with S as it is bundled, and"
-        f" trained on for {setting['training_images']} pictures over all noise levels or over those of its own steps."
+        f"{setting['models']} at {setting['fraction']:g}, {setting['steps']} steps of euler, drawn as for the model"
+        f" card, with S as it is bundled, and trained on for {setting['training_images']} pictures over all noise"
+        " levels or over those of its own steps."
     )
     rows = [
         [
@@ -286,15 +294,23 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
 }
 
 
+#: Those whose figures depend on the machine.
+TIMED = ("speed", "full_size", "alternatives", "memory", "plan", "planning")
+
+
 def report() -> str:
     parts = [INTRODUCTION]
+    times = read("wall_time")
+    if times is not None:
+        within = 100 * median(row["within"] for row in times["runs"])
+        parts.append(WALL_TIME.format(**times["setting"], machine=machine_line(times), within=within))
     for name, (title, show) in SECTIONS.items():
         results = read(name)
         if results is not None:
             parts += [f"## {title} (`{name}`)", show(results)]
             parts += [find(results["rows"]) for find in FINDINGS.get(name, ())]
             parts += [f"![{title}](results/{name}.png)"] if name in figures.FIGURES else []
-            parts += [f"Measured on {machine_line(results)}."] if "machine" in results else []
+            parts += [f"Measured on {machine_line(results)}."] if name in TIMED else []
     return "\n\n".join(parts) + "\n"
 
 
