@@ -12,7 +12,7 @@ from .errors import StitchError
 from .parameterization import PROBES, mixing
 
 #: Kinds of model (the host's ModelType) whose input is not a mixture of image and noise that another kind could read.
-#: Those that start without noise show that themselves.
+#: Others show that themselves: see `_mixes_alone`.
 UNMIXABLE = ("STABLE_CASCADE", "IMG_TO_IMG")
 
 
@@ -93,7 +93,7 @@ def _layout(network: Any) -> str | None:
 
 
 def _is_unmixable(patcher: Any) -> bool:
-    return _kind(patcher) in UNMIXABLE or _starts_without_noise(patcher.get_model_object("model_sampling"))
+    return _kind(patcher) in UNMIXABLE or _mixes_alone(patcher.get_model_object("model_sampling"))
 
 
 def _kind(patcher: Any) -> str:
@@ -103,13 +103,15 @@ def _kind(patcher: Any) -> str:
     for kind in UNMIXABLE:
         if kind in {base.__name__ for base in bases}:
             return kind
-    if _starts_without_noise(sampling):
+    if _mixes_alone(sampling):
         return next(base.__name__ for base in bases if "noise_scaling" in vars(base))
     return getattr(getattr(patcher.model, "model_type", None), "name", "unknown")
 
 
-def _starts_without_noise(sampling: Any) -> bool:
-    return mixing(sampling, PROBES[0])[1] == 0
+def _mixes_alone(sampling: Any) -> bool:
+    """Whether it starts without noise, or with noise by the size of the picture."""
+    small, large = (mixing(sampling, PROBES[0], side) for side in (1, 64))
+    return small[1] == 0 or small != large
 
 
 def _describe(latent_format: Any) -> str:

@@ -23,13 +23,13 @@ PROBES = (0.05, 0.3, 0.7, 0.95)
 _EXACT = 1e-9
 
 
-def mixing(model_sampling: Any, sigma: float) -> tuple[float, float]:
-    """Weights (a, b) of image and noise at `sigma`, asked of the host in float64."""
+def mixing(model_sampling: Any, sigma: float, side: int = 1) -> tuple[float, float]:
+    """Weights (a, b) of image and noise at `sigma`, asked of the host in float64, for latents of `side` x `side`."""
     level = torch.tensor([sigma], dtype=torch.float64)
-    one, zero = (torch.full((1, 1, 1, 1), value, dtype=torch.float64) for value in (1.0, 0.0))
+    one, zero = (torch.full((1, 1, side, side), value, dtype=torch.float64) for value in (1.0, 0.0))
     a = model_sampling.noise_scaling(level, zero.clone(), one.clone())
     b = model_sampling.noise_scaling(level, one.clone(), zero.clone())
-    return float(a), float(b)
+    return float(a.flatten()[0]), float(b.flatten()[0])
 
 
 def same_mixing(first: Any, second: Any) -> bool:

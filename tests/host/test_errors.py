@@ -307,14 +307,22 @@ def image_to_image(model: Any) -> Any:
     return model
 
 
-def image_to_image_flow(model: Any) -> Any:
-    """As newer hosts' ModelSamplingAuraFlow makes it: a kind of its own, which starts from the image without noise."""
+class IMG_TO_IMG_VELOCITY(comfy.model_sampling.CONST):  # noqa: N801
+    """Of newer hosts' ModelSamplingAuraFlow: starts from the image, without noise."""
 
-    class IMG_TO_IMG_VELOCITY(comfy.model_sampling.CONST):  # noqa: N801
-        def noise_scaling(self, sigma: Any, noise: Any, latent_image: Any, max_denoise: bool = False) -> Any:
-            return latent_image
+    def noise_scaling(self, sigma: Any, noise: Any, latent_image: Any, max_denoise: bool = False) -> Any:
+        return latent_image
 
-    class Sampling(comfy.model_sampling.ModelSamplingDiscreteFlow, IMG_TO_IMG_VELOCITY):
+
+class NoiseBySize(comfy.model_sampling.CONST):
+    """As SenseNova's: the larger the picture, the more noise."""
+
+    def noise_scaling(self, sigma: Any, noise: Any, latent_image: Any, max_denoise: bool = False) -> Any:
+        return super().noise_scaling(sigma, noise * noise.shape[-1], latent_image, max_denoise)
+
+
+def flow_of(kind: type, model: Any) -> Any:
+    class Sampling(comfy.model_sampling.ModelSamplingDiscreteFlow, kind):  # type: ignore[misc, valid-type]
         pass
 
     model = model.clone()
@@ -339,13 +347,18 @@ wrong(
 )
 wrong(
     "a model made image-to-image in a way of its own",
-    lambda kit: kit.ksampler(small_model=image_to_image_flow(kit.small)),
+    lambda kit: kit.ksampler(small_model=flow_of(IMG_TO_IMG_VELOCITY, kit.small)),
     f"small_model is a model of kind IMG_TO_IMG_VELOCITY and model of kind EPS{KIND}",
 )
 wrong(
     "a model finishing image-to-image in a way of its own",
-    lambda kit: kit.ksampler(model=image_to_image_flow(kit.large)),
+    lambda kit: kit.ksampler(model=flow_of(IMG_TO_IMG_VELOCITY, kit.large)),
     f"small_model is a model of kind EPS and model of kind IMG_TO_IMG_VELOCITY{KIND}",
+)
+wrong(
+    "a model with noise by the size of the picture",
+    lambda kit: kit.ksampler(small_model=flow_of(NoiseBySize, kit.small)),
+    f"small_model is a model of kind NoiseBySize and model of kind EPS{KIND}",
 )
 wrong(
     "an image-to-image model among guiders",
