@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -30,15 +30,14 @@ def check_latent_formats(names: Sequence[str], patchers: Sequence[Any]) -> None:
 
 def check_mixable(names: Sequence[str], patchers: Sequence[Any]) -> None:
     """Raise StitchError where two kinds of model meet that no change of coordinates connects."""
-    lead_name, lead = names[-1], patchers[-1]
-    for name, patcher in zip(names, patchers, strict=True):
-        kinds = [_kind(patcher), _kind(lead)]
-        if kinds[0] == kinds[1] or not any(_is_unmixable(model) for model in (patcher, lead)):
-            continue
-        raise StitchError(
-            f"{name} is a model of kind {kinds[0]} and {lead_name} of kind {kinds[1]}: these cannot share a sampling"
-            " run, so choose two of one kind."
-        )
+    kinds = [_kind(patcher) for patcher in patchers]
+    lead = kinds[-1]
+    for name, kind in zip(names, kinds, strict=True):
+        if kind != lead and not (kind.mixes and lead.mixes):
+            raise StitchError(
+                f"{name} is a model of kind {kind.name} and {names[-1]} of kind {lead.name}: these cannot share a"
+                " sampling run, so choose two of one kind."
+            )
 
 
 def check_controls(names: Sequence[str], guiders: Sequence[Any]) -> None:
@@ -92,20 +91,22 @@ def _layout(network: Any) -> str | None:
     return None
 
 
-def _is_unmixable(patcher: Any) -> bool:
-    return _kind(patcher) in UNMIXABLE or _mixes_alone(patcher.get_model_object("model_sampling"))
+class _Kind(NamedTuple):
+    name: str
+    mixes: bool  # with other kinds
 
 
-def _kind(patcher: Any) -> str:
+def _kind(patcher: Any) -> _Kind:
     """By the model's sampling first, which a node may have exchanged."""
     sampling = patcher.get_model_object("model_sampling")
     bases = type(sampling).__mro__
-    for kind in UNMIXABLE:
-        if kind in {base.__name__ for base in bases}:
-            return kind
+    for name in UNMIXABLE:
+        if name in {base.__name__ for base in bases}:
+            return _Kind(name, mixes=False)
     if _mixes_alone(sampling):
-        return next(base.__name__ for base in bases if "noise_scaling" in vars(base))
-    return getattr(getattr(patcher.model, "model_type", None), "name", "unknown")
+        return _Kind(next(base.__name__ for base in bases if "noise_scaling" in vars(base)), mixes=False)
+    name = getattr(getattr(patcher.model, "model_type", None), "name", "unknown")
+    return _Kind(name, mixes=name not in UNMIXABLE)
 
 
 def _mixes_alone(sampling: Any) -> bool:
