@@ -30,7 +30,9 @@ def main() -> None:
     if known["runs"] and known["setting"].get("processes") != PROCESSES:
         known = {"runs": []}
     rows = {row["run"]: row for row in known["runs"]}
-    missing = sorted(measured_settings().keys() - {*rows, REFERENCE.run})
+    missing = {run: setting for run, setting in measured_settings().items() if run not in {*rows, REFERENCE.run}}
+    if rows and not missing:
+        return
     with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         turns = list(pool.imap(time_beside_reference, [missing] * PROCESSES))
     seconds = (
@@ -54,13 +56,13 @@ def measured_settings() -> dict[str, Setting]:
     return {setting.run: setting for setting in settings if quality.row_key(setting) in known}
 
 
-def time_beside_reference(names: list[str]) -> tuple[Seconds, list[float]]:
-    """As `measure_beside`, of the runs of these names."""
-    settings, studio, labels = measured_settings(), Studio(), torch.arange(PICTURES) % CLASSES
-    runs: Runs = {name: partial(studio.sample, settings[name], labels, SEED) for name in (REFERENCE.run, *names)}
-    for model in dict.fromkeys(model for name in runs for model in settings[name].models):
+def time_beside_reference(settings: dict[str, Setting]) -> tuple[Seconds, list[float]]:
+    """As `measure_beside`, of these runs."""
+    studio, labels = Studio(), torch.arange(PICTURES) % CLASSES
+    runs: Runs = {run: partial(studio.sample, setting, labels, SEED) for run, setting in settings.items()}
+    for model in dict.fromkeys(model for setting in (REFERENCE, *settings.values()) for model in setting.models):
         studio.sample(Setting((model,), (0, 0), quality.SAMPLER), labels, SEED)  # loads it
-    reference = runs.pop(REFERENCE.run)
+    reference = partial(studio.sample, REFERENCE, labels, SEED)
     return measure_beside(reference, runs, ROUNDS, title="wall time")
 
 
