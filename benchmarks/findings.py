@@ -22,9 +22,10 @@ from benchmarks.rows import (
 )
 
 
-def spread_of_seeds() -> str:
-    """What counts as no loss."""
-    return f"three seeds of XL alone differ by in 20 unguided steps ({seed_spread():.3f})"
+def no_loss() -> str:
+    """What the findings call so."""
+    bound = f"{seed_spread():.3f}"
+    return f"*Without loss* means: no more FID than three seeds of XL alone differ by in 20 unguided steps, {bound}."
 
 
 def gain(slow: Row, fast: Row) -> str:
@@ -40,10 +41,7 @@ def largest_lossless(rows: list[Row]) -> str:
     for pair in pairs_of(rows):
         row, small = lossless(rows, pair), pair.split(ARROW)[0]
         found.append(f"{pair} {fraction_of(row, small):g} ({gain(pair_rows(rows, pair)[0], row)})")
-    return (
-        f"The largest fraction that loses no more FID than {spread_of_seeds()}, and its speed-up over the pair's large"
-        f" model alone: {', '.join(found)}."
-    )
+    return f"The largest fraction without loss, and its speed-up over the pair's large model alone: {', '.join(found)}."
 
 
 def fastest_lossless(rows: list[Row]) -> str:
@@ -52,14 +50,11 @@ def fastest_lossless(rows: list[Row]) -> str:
     kept = [row for row in rows if round(row["fid"] - slowest["fid"], 3) <= seed_spread()]
     best = min(kept, key=lambda row: cost(row["calls"]))
     if best is slowest:
-        return f"All that are faster lose more FID than {spread_of_seeds()}."
+        return "None that is faster is without loss."
     cfg = "" if best["cfg"] == "1" else f"cfg {best['cfg']}"
     name = " ".join(filter(None, (best["models"], best["pattern"], cfg, words_of(best))))
     fid, accuracy = (f"{best[key]:.3f} against {slowest[key]:.3f}" for key in ("fid", "accuracy"))
-    return (
-        f"The fastest of these that loses no more FID than {spread_of_seeds()}: {name}, {gain(slowest, best)}"
-        f" (FID {fid}, accuracy {accuracy})."
-    )
+    return f"The fastest without loss: {name}, {gain(slowest, best)} (FID {fid}, accuracy {accuracy})."
 
 
 def fewer_steps_instead(rows: list[Row]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.findings import FINDINGS
+from benchmarks.findings import FINDINGS, no_loss
 from benchmarks.model_card import few_steps_table, table
 from benchmarks.report import pictures, progress, speed_caption, speed_table
 from benchmarks.rows import ARROW, read, speedup
@@ -62,7 +62,7 @@ def numbers() -> str:
     threads = f"{speeds['machine']['threads']} CPU threads"
     title = f"Seconds of a run on the starter models (`python dev.py bench speed`), {threads}"
     parts = [f"{title}: {speed_caption(speeds)}", speed_table(speeds), quality_caption(tradeoff)]
-    parts += [table(header, quality_rows(tradeoff)), findings()]
+    parts += [table(header, quality_rows(tradeoff)), f"Findings. {no_loss()}", findings()]
     parts += ["![FID over speed-up](benchmarks/results/tradeoff.png)", FEW_STEPS_CAPTION, few_steps_table()]
     return "\n\n".join(parts)
 

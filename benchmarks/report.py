@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import figures
-from benchmarks.findings import FINDINGS
+from benchmarks.findings import FINDINGS, no_loss
 from benchmarks.model_card import table
 from benchmarks.rows import (
     ARROW,
@@ -260,6 +260,7 @@ def pictures(results: dict[str, Any]) -> str:
     return f"{results['samples']:,} pictures".replace(",", " ")
 
 
+TENTHS = "S, then B, then XL, in tenths of the steps."
 TWENTY = "20 steps, cfg 1, one seed unless said."
 SOLVERS = (
     "Against XL alone with the same steps. The host's ddpm adds noise to the image at full weight, as in models that"
@@ -276,13 +277,10 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "planning": ("Planning itself", planning),
     "interval": ("Training for the own interval", interval),
     "tradeoff": ("Trade-off", quality(f"The paper's main figure. {TWENTY}", xl_alone)),
-    "simplex": ("Three models", quality(f"S, then B, then XL, in tenths of the steps. {TWENTY}", xl_alone)),
+    "simplex": ("Three models", quality(f"{TENTHS} {TWENTY}", xl_alone)),
     "ddim_50": ("DDIM, 50 steps", quality("The paper's solver.", xl_alone)),
     "ddim_100": ("DDIM, 100 steps", quality("The paper's solver.", xl_alone)),
-    "simplex_ddim_50": (
-        "Three models, DDIM, 50 steps",
-        quality("S, then B, then XL, in tenths of the steps.", xl_alone),
-    ),
+    "simplex_ddim_50": ("Three models, DDIM, 50 steps", quality(TENTHS, xl_alone)),
     "order": ("Order", quality(f"Small first, and otherwise. {TWENTY}", twenty_steps)),
     "fewer_steps": ("Fewer steps instead", quality("XL alone with fewer steps, against 20.", twenty_steps)),
     "solvers": ("Solvers", quality(SOLVERS, xl_alone)),
@@ -299,7 +297,7 @@ TIMED = ("speed", "full_size", "alternatives", "memory", "plan", "planning")
 
 
 def report() -> str:
-    parts = [INTRODUCTION]
+    parts = [INTRODUCTION, no_loss()]
     times = read("wall_time")
     if times is not None:
         within = 100 * median(row["within"] for row in times["runs"])
