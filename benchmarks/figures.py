@@ -97,6 +97,7 @@ FIGURES = {
     "simplex": draw_simplex,
     "ddim_50": draw_solvers_of_the_paper,
     "simplex_ddim_50": draw_simplex,
+    "simplex_ddim_100": draw_simplex,
 }
 
 

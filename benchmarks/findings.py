@@ -125,6 +125,7 @@ FINDINGS: dict[str, tuple[Callable[[list[Row]], str], ...]] = {
     "ddim_50": (largest_lossless,),
     "ddim_100": (largest_lossless,),
     "simplex_ddim_50": (fastest_lossless,),
+    "simplex_ddim_100": (fastest_lossless,),
     "order": (orders,),
     "fewer_steps": (fastest_lossless, fewer_steps_instead),
     "solvers": (by_solver,),

@@ -141,6 +141,7 @@ GROUPS: dict[str, Callable[[], list[Setting]]] = {
     "ddim_50": partial(tradeoff, 50, "ddim"),
     "ddim_100": partial(tradeoff, 100, "ddim"),
     "simplex_ddim_50": partial(simplex, 50, "ddim"),
+    "simplex_ddim_100": partial(simplex, 100, "ddim"),
     "solvers": solvers,
     "complements": complements,
     "together": together,

@@ -281,6 +281,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "ddim_50": ("DDIM, 50 steps", quality("The paper's solver.", xl_alone)),
     "ddim_100": ("DDIM, 100 steps", quality("The paper's solver.", xl_alone)),
     "simplex_ddim_50": ("Three models, DDIM, 50 steps", quality(TENTHS, xl_alone)),
+    "simplex_ddim_100": ("Three models, DDIM, 100 steps", quality(TENTHS, xl_alone)),
     "order": ("Order", quality(f"Small first, and otherwise. {TWENTY}", twenty_steps)),
     "fewer_steps": ("Fewer steps instead", quality("XL alone with fewer steps, against 20.", twenty_steps)),
     "solvers": ("Solvers", quality(SOLVERS, xl_alone)),
