@@ -90,7 +90,12 @@ class TStitchCalibrate(io.ComfyNode):
                     tooltip="Number of runs to average over, with seeds that count up. More is steadier and slower;"
                     " every item of a batch counts as a sample too.",
                 ),
-                *step_inputs(),
+                *step_inputs(
+                    "As in the sampler: the predictions are compared at each step, so every model takes all of them"
+                    " here.",
+                    "As in the sampler. Those that choose their own noise levels, such as dpm_adaptive, cannot be"
+                    " calibrated.",
+                ),
                 tolerance_input(),
                 *numbered("model", io.Model, "model"),
                 *small_inputs(),

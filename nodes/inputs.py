@@ -57,16 +57,17 @@ def pattern_input() -> io.String.Input:
 
 def schedule_inputs(prefix: str, socket: Any, noun: str) -> list[io.Input]:
     """What Multi-Model Schedule and Stitch Guiders have in common after their first two sockets."""
-    return [splits_input(), unit_input(), pattern_input(), memory_input(), *numbered(prefix, socket, noun)]
+    sockets = numbered(prefix, socket, noun, " Each one more needs one split more.")
+    return [splits_input(), unit_input(), pattern_input(), memory_input(), *sockets]
 
 
-def numbered(prefix: str, socket: Any, noun: str) -> list[io.Input]:
+def numbered(prefix: str, socket: Any, noun: str, more: str = "") -> list[io.Input]:
     """The optional sockets `prefix`_2 ... `prefix`_7."""
     return [
         socket.Input(
             f"{prefix}_{number}",
             optional=True,
-            tooltip=f"Another {noun}, which runs after {prefix}_{number - 1}. Each one more needs one split more.",
+            tooltip=f"Another {noun}, which runs after {prefix}_{number - 1}.{more}",
         )
         for number in range(2, MAX_STAGES)
     ]

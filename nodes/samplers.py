@@ -33,11 +33,14 @@ def model_inputs() -> list[io.Input]:
     ]
 
 
-def step_inputs() -> list[io.Input]:
+def step_inputs(
+    steps: str = "Steps of both models together. More is finer and slower.",
+    sampler: str = "Any sampler works. Multistep and SDE samplers keep their history over the switch, which two"
+    " chained KSamplers lose.",
+) -> list[io.Input]:
+    """What the host's KSampler has, with these tooltips."""
     return [
-        io.Int.Input(
-            "steps", default=20, min=1, max=10000, tooltip="Steps of both models together. More is finer and slower."
-        ),
+        io.Int.Input("steps", default=20, min=1, max=10000, tooltip=steps),
         io.Float.Input(
             "cfg",
             default=8.0,
@@ -47,12 +50,7 @@ def step_inputs() -> list[io.Input]:
             round=0.01,
             tooltip="How strongly the prompt is followed. At 1 the negative prompt is skipped and a step costs half.",
         ),
-        io.Combo.Input(
-            "sampler_name",
-            options=comfy.samplers.KSampler.SAMPLERS,
-            tooltip="Any sampler works. Multistep and SDE samplers keep their history over the switch, which two"
-            " chained KSamplers lose.",
-        ),
+        io.Combo.Input("sampler_name", options=comfy.samplers.KSampler.SAMPLERS, tooltip=sampler),
         io.Combo.Input(
             "scheduler",
             options=comfy.samplers.KSampler.SCHEDULERS,
@@ -200,7 +198,7 @@ class TStitchKSamplerAdvanced(io.ComfyNode):
             inputs=[
                 *model_inputs(),
                 io.Combo.Input(
-                    "add_noise", options=["enable", "disable"], tooltip="Disable when latent_image is noisy already."
+                    "add_noise", options=list(SWITCH), tooltip="Disable when latent_image is noisy already."
                 ),
                 io.Int.Input(
                     "noise_seed",

@@ -59,6 +59,7 @@ def test_every_node_explains_itself(ours: dict[str, Any], name: str) -> None:
 
 def test_a_bypassed_node_passes_the_finishing_model_on(ours: dict[str, Any]) -> None:
     """The host's bypass takes the first input of the output's type."""
-    for name in ("TStitchKSampler", "TStitchKSamplerAdvanced", "TStitchModelSchedule", "TStitchGuiders"):
-        first = ours[name].define_schema().inputs[0].id
-        assert first in ("model", "final_model", "final_guider")
+    for name, finishing in (("TStitchModelSchedule", "final_model"), ("TStitchGuiders", "final_guider")):
+        schema = ours[name].define_schema()
+        kind = schema.outputs[0].io_type
+        assert next(item.id for item in schema.inputs if item.io_type == kind) == finishing
