@@ -216,23 +216,26 @@ def calibration_files() -> list[str]:
 
 
 def loading_path(file: str) -> Path:
-    """Raises StitchError for a name that leads out of the host's folders."""
+    """Raises StitchError for a name that leads out of the host's folders; links in them may."""
     elsewhere = StitchError(f"The file {file} lies outside of the input and output folders: choose one of the list.")
     try:
-        path = Path(folder_paths.get_annotated_filepath(file)).resolve()
+        path = os.path.abspath(folder_paths.get_annotated_filepath(file))
     except ValueError:  # newer hosts look themselves
         raise elsewhere from None
     folders = [folder_paths.get_input_directory(), folder_paths.get_output_directory()]
-    if not any(path.is_relative_to(Path(folder).resolve()) for folder in folders):
+    if not any(Path(path).is_relative_to(os.path.abspath(folder)) for folder in folders):
         raise elsewhere
-    return path
+    return Path(path)
 
 
 def saving_path(prefix: str) -> Path:
     """A new file in the output folder, by the host's own rules for names. Raises StitchError."""
-    output = folder_paths.get_output_directory()
+    output, wanted = folder_paths.get_output_directory(), prefix.strip() or PREFIX
+    if wanted.endswith(("/", os.sep)):  # a folder
+        wanted += os.path.basename(PREFIX)
     try:
-        folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix.strip() or PREFIX, output)
+        # the host names files by the normal form of a path, but counts those that are there by the path as given
+        folder, name, counter, _, _ = folder_paths.get_save_image_path(os.path.normpath(wanted), output)
     except OSError as error:
         raise StitchError(f"The folder of {prefix} cannot be made in the output folder: {error}.") from error
     except Exception as error:  # the host raises nothing narrower for a name that leads out

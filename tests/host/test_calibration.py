@@ -231,6 +231,51 @@ def test_a_calibration_comes_back_from_its_file(
         assert nodes["TStitchLoadCalibration"].execute(file, 0.1).result[0] == found
 
 
+@pytest.mark.parametrize(
+    ("prefix", "names"),
+    [
+        ("mine/", ["mine/calibration_00001_.json", "mine/calibration_00002_.json"]),
+        ("mine/.", ["mine_00001_.json", "mine_00002_.json"]),
+        ("a//b", ["a/b_00001_.json", "a/b_00002_.json"]),
+        (" ", ["tstitch/calibration_00001_.json", "tstitch/calibration_00002_.json"]),
+    ],
+)
+def test_no_calibration_is_overwritten(
+    host_nodes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str, names: list[str]
+) -> None:
+    nodes = host_nodes.NODE_CLASS_MAPPINGS
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path))
+    own_class = pack_module(nodes["TStitchCalibrate"], "tstitch.planning.calibration").Calibration
+    found = own_class.from_json(measured(gaussian_model(), gaussian_model(), steps=2).to_json())
+    assert [nodes["TStitchSaveCalibration"].execute(found, prefix).result[0] for _ in names] == names
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.json")) == names
+
+
+def test_links_in_the_folders_are_followed(
+    host_nodes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of people who keep models and outputs on another disk."""
+    nodes = host_nodes.NODE_CLASS_MAPPINGS
+    for name in ("input", "output"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(folder_paths, f"{name}_directory", str(tmp_path / name))
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    own_class = pack_module(nodes["TStitchCalibrate"], "tstitch.planning.calibration").Calibration
+    found = own_class.from_json(measured(gaussian_model(), gaussian_model(), steps=2).to_json())
+    (disk / "shared.json").write_text(found.to_json(), encoding="utf-8")
+    try:
+        (tmp_path / "output" / "tstitch").symlink_to(disk, target_is_directory=True)
+        (tmp_path / "input" / "mine.json").symlink_to(disk / "shared.json")
+    except OSError:
+        pytest.skip("this system makes no links")
+    load = nodes["TStitchLoadCalibration"]
+    listed = load.define_schema().inputs[0].options
+    assert listed == ["mine.json", "tstitch/shared.json [output]"]
+    for file in listed:
+        assert load.execute(file, 0.1).result[0] == found
+
+
 @pytest.mark.parametrize("prefix", ["../out", "/etc/out", "a/../../out"])
 def test_a_calibration_stays_in_the_output_folder(
     host_nodes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str
