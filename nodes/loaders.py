@@ -10,12 +10,13 @@ import torch
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
+from ..tstitch.choices import check_choice
 from ..tstitch.errors import StitchError
 from ..tstitch.families.bksdm import load_bksdm
 from ..tstitch.families.latent_diffusion import load_ldm
 from ..tstitch.families.starter import STARTERS, load_starter, load_starter_vae
-from ..tstitch.families.transformer import PREDICTIONS, load_transformer
-from ..tstitch.labels import FASHION_MNIST, ClassSet, class_inputs, imagenet_names
+from ..tstitch.families.transformer import GUIDANCE_CHANNELS, PREDICTIONS, load_transformer
+from ..tstitch.labels import FASHION_MNIST, ClassSet, check_imagenet, class_inputs, imagenet_names
 from .inputs import CATEGORY, checked
 
 STARTER_CLASSES = ClassSet.of(len(FASHION_MNIST), FASHION_MNIST)
@@ -31,6 +32,7 @@ WEIGHT_DTYPES = {
 NO_CLASS = "(none)"
 FIRST_STAGE_FOLDERS = ("vae", *FOLDERS)
 SAME_FILE = "(in the model's file)"
+LDM_WEIGHTS = ("averaged", "raw")
 
 
 def files_in(folders: Sequence[str]) -> list[str]:
@@ -60,6 +62,11 @@ def weight_dtype_input() -> io.Combo.Input:
         options=list(WEIGHT_DTYPES),
         tooltip="default: what suits your device and the file. fp8 halves the memory of fp16 at a small loss.",
     )
+
+
+def weight_dtype_of(choice: str) -> torch.dtype | None:
+    check_choice("weight_dtype", choice, WEIGHT_DTYPES)
+    return WEIGHT_DTYPES[choice]
 
 
 class TStitchLoadStarter(io.ComfyNode):
@@ -101,6 +108,7 @@ class TStitchLoadStarter(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: str, labels: str) -> io.NodeOutput:
+        check_choice("model", model, STARTERS)
         patcher = load_starter(model)
         inputs = class_inputs(patcher, labels)
         return io.NodeOutput(patcher, load_starter_vae(), inputs.positive, inputs.negative, inputs.latent)
@@ -127,7 +135,7 @@ class TStitchLoadDiT(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "guidance_channels",
-                    options=["auto", "three", "all"],
+                    options=list(GUIDANCE_CHANNELS),
                     tooltip="Latent channels that cfg works on. three: as DiT and SiT were published, use it to compare"
                     " with their figures. all: as every other model here. auto: as the authors of the model do.",
                 ),
@@ -151,7 +159,9 @@ class TStitchLoadDiT(io.ComfyNode):
     def execute(
         cls, dit_name: str, prediction: str, guidance_channels: str, weight_dtype: str, heads: int
     ) -> io.NodeOutput:
-        dtype = WEIGHT_DTYPES[weight_dtype]
+        check_choice("prediction", prediction, PREDICTIONS)
+        check_choice("guidance_channels", guidance_channels, GUIDANCE_CHANNELS)
+        dtype = weight_dtype_of(weight_dtype)
         return io.NodeOutput(
             *load_transformer(model_path(dit_name), dit_name, prediction, guidance_channels, dtype, heads)
         )
@@ -172,7 +182,7 @@ class TStitchLoadBKSDM(io.ComfyNode):
 
     @classmethod
     def execute(cls, unet_name: str, weight_dtype: str) -> io.NodeOutput:
-        return io.NodeOutput(load_bksdm(model_path(unet_name), unet_name, WEIGHT_DTYPES[weight_dtype]))
+        return io.NodeOutput(load_bksdm(model_path(unet_name), unet_name, weight_dtype_of(weight_dtype)))
 
 
 class TStitchLoadLDM(io.ComfyNode):
@@ -200,7 +210,7 @@ class TStitchLoadLDM(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "weights",
-                    options=["averaged", "raw"],
+                    options=list(LDM_WEIGHTS),
                     tooltip="averaged: the moving average, which draws better, where the file has one. raw: the last"
                     " training step.",
                 ),
@@ -229,13 +239,18 @@ class TStitchLoadLDM(io.ComfyNode):
         cls, ldm_name: str, labels: str, first_stage: str, weights: str, weight_dtype: str, head_channels: int
     ) -> io.NodeOutput:
         other = None if first_stage == SAME_FILE else (model_path(first_stage, FIRST_STAGE_FOLDERS), first_stage)
-        averaged, dtype = weights == "averaged", WEIGHT_DTYPES[weight_dtype]
+        check_choice("weights", weights, LDM_WEIGHTS)
+        averaged, dtype = weights == "averaged", weight_dtype_of(weight_dtype)
         ldm = load_ldm(model_path(ldm_name), ldm_name, other, averaged, dtype, head_channels)
         inputs = class_inputs(ldm.model, labels)
         vae = ldm.vae or ExecutionBlocker(
             f"The file {ldm_name} holds no VAE: choose the file that does in first_stage."
         )
         return io.NodeOutput(ldm.model, vae, inputs.positive, inputs.negative, inputs.latent, ldm.description)
+
+
+def imagenet_choices() -> list[str]:
+    return [NO_CLASS, *(f"{number} {name}" for number, name in enumerate(imagenet_names()))]
 
 
 class TStitchClassLabel(io.ComfyNode):
@@ -258,7 +273,7 @@ class TStitchClassLabel(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "imagenet_class",
-                    options=[NO_CLASS, *(f"{number} {name}" for number, name in enumerate(imagenet_names()))],
+                    options=imagenet_choices(),
                     tooltip="Adds one picture of an ImageNet class; type in the list to search it.",
                 ),
             ],
@@ -275,6 +290,8 @@ class TStitchClassLabel(io.ComfyNode):
     @classmethod
     def execute(cls, model: Any, labels: str, imagenet_class: str) -> io.NodeOutput:
         if imagenet_class != NO_CLASS:
+            check_choice("imagenet_class", imagenet_class, imagenet_choices())
+            check_imagenet("imagenet_class", imagenet_class, model)
             labels = f"{labels}, {imagenet_class.split()[0]}"
         inputs = class_inputs(model, labels)
         return io.NodeOutput(inputs.positive, inputs.negative, inputs.latent)

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 from nodes import common_ksampler
 
+from ..tstitch.choices import check_choice
 from ..tstitch.report import Report
 from ..tstitch.schedule import ScheduleSpec, check_splits
 from ..tstitch.sockets import check_conditioning, check_latent, check_model
@@ -18,12 +19,13 @@ from ..tstitch.trajectory import FullSchedule, ksampler_schedule
 from .inputs import CATEGORY, checked, memory_input, small_inputs, unit_input
 
 NAMES = ("small_model", "model")
+SWITCH = ("enable", "disable")
 
 
 def model_inputs() -> list[io.Input]:
     return [
         io.Model.Input(
-            "model", tooltip="The large model, which finishes. A bypassed node passes it on: plain sampling."
+            "model", tooltip="The large model, which finishes. At a fraction of 0 it draws alone: plain sampling."
         ),
         io.Model.Input(
             "small_model",
@@ -217,7 +219,7 @@ class TStitchKSamplerAdvanced(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "return_with_leftover_noise",
-                    options=["disable", "enable"],
+                    options=list(reversed(SWITCH)),
                     tooltip="Enable to hand a latent that is still noisy on to another sampler.",
                 ),
                 fraction_input(),
@@ -258,6 +260,8 @@ class TStitchKSamplerAdvanced(io.ComfyNode):
         check_sockets(
             model, latent_image, prompts, {"small_positive": small_positive, "small_negative": small_negative}
         )
+        check_choice("add_noise", add_noise, SWITCH)
+        check_choice("return_with_leftover_noise", return_with_leftover_noise, SWITCH)
         schedule = ksampler_schedule(model, steps, sampler_name, scheduler, start_at_step=start_at_step)
         stitch = two_model_stitch(fraction, unit, memory, schedule)
         small = ModelStage(small_model, small_positive, small_negative, small_cfg or None)

@@ -100,15 +100,30 @@ class ClassInputs:
     latent: dict[str, torch.Tensor]
 
 
-def class_inputs(patcher: Any, text: str) -> ClassInputs:
-    """Conditioning and an empty latent for the labels of `text`. Raises StitchError."""
-    config = patcher.model.model_config
-    class_set = getattr(config, "class_set", None)
+def classes_of(patcher: Any) -> ClassSet:
+    """Raises StitchError for a MODEL that draws none."""
+    class_set = getattr(patcher.model.model_config, "class_set", None)
     if class_set is None:
         raise StitchError(
             "model does not draw classes: connect one of Load DiT or Load LDM here, or use CLIP Text Encode for models"
             " that read text."
         )
+    return class_set
+
+
+def check_imagenet(name: str, choice: str, patcher: Any) -> None:
+    """Raise StitchError unless the MODEL draws ImageNet's classes, one of which was chosen in `name`."""
+    count = classes_of(patcher).count
+    if count != IMAGENET_CLASSES:
+        raise StitchError(
+            f'{name} is "{choice}", one of the {IMAGENET_CLASSES} classes of ImageNet, but this model has {count}:'
+            " choose (none), and write its class into labels."
+        )
+
+
+def class_inputs(patcher: Any, text: str) -> ClassInputs:
+    """Conditioning and an empty latent for the labels of `text`. Raises StitchError."""
+    config, class_set = patcher.model.model_config, classes_of(patcher)
     labels = class_set.parse(text)
     positive, negative = class_conditioning(labels, class_set.count)
     shape = (len(labels), config.latent_format.latent_channels, config.latent_size, config.latent_size)

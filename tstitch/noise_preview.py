@@ -12,8 +12,9 @@ import comfy.model_sampling
 import torch
 from comfy.samplers import KSampler
 
+from .choices import check_choice
 from .errors import StitchError
-from .trajectory import read_trajectory
+from .trajectory import check_sampler, read_trajectory
 
 MAX_STEPS = 1000  # of the whole schedule; the page shows longer ones without noise levels
 
@@ -37,12 +38,8 @@ class PlannedRun:
 
     def __post_init__(self) -> None:
         """Raises StitchError."""
-        if self.scheduler not in KSampler.SCHEDULERS:
-            raise StitchError(f"scheduler must be one of this host's, got {self.scheduler}.")
-        if self.sampler_name not in KSampler.SAMPLERS:
-            raise StitchError(f"sampler_name must be one of this host's, got {self.sampler_name}.")
-        if self.sampling not in ("eps", "flow"):
-            raise StitchError(f"sampling must be eps or flow, got {self.sampling}.")
+        check_sampler(self.sampler_name, self.scheduler)
+        check_choice("sampling", self.sampling, ("eps", "flow"))
         if not (math.isfinite(self.shift) and 0 < self.shift <= 100):
             raise StitchError(f"shift must lie between 0 and 100, got {self.shift:g}.")
         if not 0 < self.denoise <= 1:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
+from .choices import check_choice
 from .errors import StitchError
 
 MAX_STAGES = 8
@@ -225,8 +226,7 @@ def check_schedule_text(splits: str | None, unit: str | None, pattern: str | Non
 
 def check_splits(splits: Sequence[float], unit: str, name: str = "splits") -> None:
     """Raise StitchError unless `splits` are in range and in run order for `unit`."""
-    if unit not in UNITS:
-        raise StitchError(f"unit must be one of {', '.join(UNITS)}, got {unit}.")
+    check_choice("unit", unit, UNITS)
     for split in splits:
         if not isinstance(split, (int, float)):
             raise StitchError(f"{name} must be a number, got {split!r}.")

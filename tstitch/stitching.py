@@ -18,10 +18,10 @@ import torch
 from comfy.samplers import CFGGuider, pre_run_control
 from torch import Tensor
 
+from .choices import check_choice
 from .compatibility import check_controls, check_latent_formats, check_mixable
 from .conditioning import keyframes_of
 from .devices import synchronize
-from .errors import StitchError
 from .memory import POLICIES, StageLoader, fits_together, share_weights, unload_model
 from .model_options import with_additions
 from .parameterization import Conversion, conversion
@@ -42,8 +42,7 @@ class Stitch:
     full_schedule: FullSchedule | None = None
 
     def __post_init__(self) -> None:
-        if self.memory not in POLICIES:
-            raise StitchError(f"memory must be one of {', '.join(POLICIES)}, got {self.memory}.")
+        check_choice("memory", self.memory, POLICIES)
 
 
 @dataclass(frozen=True)

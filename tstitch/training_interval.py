@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from comfy.patcher_extension import WrappersMP
 
+from .choices import check_choice
 from .errors import StitchError
 from .sockets import check_model
 from .trajectory import timestep_of
@@ -35,8 +36,7 @@ class TrainingInterval:
 
     def check(self) -> None:
         """Raise StitchError unless the interval is one."""
-        if self.unit not in UNITS:
-            raise StitchError(f"unit must be one of {', '.join(UNITS)}, got {self.unit}.")
+        check_choice("unit", self.unit, UNITS)
         for name, value in (("start", self.start), ("end", self.end)):
             if not isinstance(value, (int, float)):
                 raise StitchError(f"{name} must be a number, got {value!r}.")

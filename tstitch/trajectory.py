@@ -10,6 +10,7 @@ import torch
 from comfy.samplers import KSampler
 from torch import Tensor
 
+from .choices import check_choice
 from .schedule import Trajectory
 
 
@@ -65,10 +66,17 @@ def _is_whole(levels: tuple[float, ...], timesteps: tuple[float, ...], model_sam
     return one_step_up >= 1 - 1e-3
 
 
+def check_sampler(sampler_name: str, scheduler: str) -> None:
+    """Raise StitchError for a name that the host's KSampler does not know, and would take its first one for."""
+    check_choice("sampler_name", sampler_name, KSampler.SAMPLERS)
+    check_choice("scheduler", scheduler, KSampler.SCHEDULERS)
+
+
 def ksampler_schedule(
     model: Any, steps: int, sampler_name: str, scheduler: str, denoise: float = 1.0, start_at_step: int = 0
 ) -> FullSchedule:
-    """The whole schedule that a KSampler's run is a part of, by the host's own arithmetic."""
+    """The whole schedule that a KSampler's run is a part of, by the host's own arithmetic. Raises StitchError."""
+    check_sampler(sampler_name, scheduler)
     if denoise <= 0:
         return FullSchedule(0)  # the host samples nothing
     whole = steps if denoise > 0.9999 else int(steps / denoise)

@@ -153,3 +153,31 @@ def test_too_little_memory_is_not_called_damage(
     monkeypatch.setattr(torch, "load", lambda *_, **__: allocate())
     with pytest.raises(StitchError, match=r"not enough main memory to read the file model\.pt of 0\.0 GiB"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("loader", "choices"),
+    [
+        ("Load DiT", {"prediction": "flow"}),
+        ("Load DiT", {"guidance_channels": "3"}),
+        ("Load DiT", {"weight_dtype": "float16"}),
+        ("Load BK-SDM", {"weight_dtype": "half"}),
+        ("Load LDM", {"weights": "average"}),
+        ("Load LDM", {"weight_dtype": "float16"}),
+    ],
+    ids=str,
+)
+def test_a_choice_that_no_widget_lists_is_named(
+    host_nodes: ModuleType, folder: Path, loader: str, choices: dict[str, str]
+) -> None:
+    """Some hosts let it pass where it comes over the API."""
+    node, file_input, inputs, families = LOADERS[loader]
+    save(FAMILIES[families[0]](), folder / "good.pt")
+    ((name, value),) = choices.items()
+    with pytest.raises(ValueError, match=f"^{name} must be one of .*, got {value}"):
+        host_nodes.NODE_CLASS_MAPPINGS[node].execute(**{file_input: "good.pt"}, **{**inputs, **choices})
+
+
+def test_a_starter_model_that_is_not_listed_is_named(host_nodes: ModuleType) -> None:
+    with pytest.raises(ValueError, match=r"^model must be one of .*, got XXL\.$"):
+        host_nodes.NODE_CLASS_MAPPINGS["TStitchLoadStarter"].execute("XXL", "0")

@@ -341,6 +341,7 @@ def test_a_file_elsewhere_is_not_read(host_nodes: ModuleType, tmp_path: Path, fi
         ({"seeds": 0}, "seeds must be 1 or more"),
         ({"steps": 0}, "steps must be 1 or more"),
         ({"sampler_name": "dpm_adaptive"}, "dpm_adaptive stops at"),
+        ({"sampler_name": "eulr"}, "sampler_name must be one of"),
         ({"latent": {"samples": torch.ones(1, 16, 6, 5)}}, "16 channels"),
         ({"latent": None}, "not a LATENT"),
     ],

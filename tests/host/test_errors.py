@@ -118,6 +118,27 @@ wrong(
     lambda kit: kit.guide(kit.guiders(pattern="1x3")),
     SHORT.replace("4 steps", "3 steps").replace("5:", "4:"),
 )
+wrong(
+    "a sampler that is misspelt",
+    lambda kit: kit.ksampler(sampler_name="dpmpp_2mm"),
+    f"sampler_name must be one of the {len(comfy.samplers.KSampler.SAMPLERS)} that the node lists, got dpmpp_2mm:"
+    " choose one of them, perhaps dpmpp_2m.",
+)
+wrong(
+    "a scheduler there is not",
+    lambda kit: kit.advanced(scheduler="xyz"),
+    f"scheduler must be one of {', '.join(comfy.samplers.KSampler.SCHEDULERS)}, got xyz.",
+)
+wrong(
+    "a switch that is neither",
+    lambda kit: kit.advanced(add_noise="true"),
+    "add_noise must be one of enable, disable, got true.",
+)
+wrong(
+    "the same of leftover noise",
+    lambda kit: kit.advanced(return_with_leftover_noise="yes"),
+    "return_with_leftover_noise must be one of enable, disable, got yes.",
+)
 wrong("a split beyond the run", lambda kit: ksample(kit.schedule(splits="6", unit="step"), steps=5), BEYOND)
 wrong("a fraction input beyond the run", lambda kit: kit.ksampler(fraction=6.0, unit="step"), BEYOND)
 wrong("the same in the advanced node", lambda kit: kit.advanced(fraction=6.0, unit="step", start_at_step=2), BEYOND)

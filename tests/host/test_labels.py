@@ -121,8 +121,10 @@ def test_the_starter_loader_and_the_label_node_agree(host_nodes: ModuleType) -> 
     labelled = execute(host_nodes, "TStitchClassLabel", model=model, labels="bag, 2", imagenet_class="(none)")
     for one, other in zip(starter, labelled, strict=True):
         assert torch.equal(*(item["samples"] if isinstance(item, dict) else item[0][0] for item in (one, other)))
-    with pytest.raises(ValueError, match="numbered 0 to 9"):
-        execute(host_nodes, "TStitchClassLabel", model=model, labels="", imagenet_class="980 volcano")
+    with pytest.raises(ValueError, match=r'imagenet_class is "980 volcano", .* but this model has 10: choose \(none\)'):
+        execute(host_nodes, "TStitchClassLabel", model=model, labels="0", imagenet_class="980 volcano")
+    with pytest.raises(ValueError, match=r"imagenet_class must be one of .*, perhaps 980 volcano\."):
+        execute(host_nodes, "TStitchClassLabel", model=model, labels="0", imagenet_class="volcano")
 
 
 def test_the_node_loads_bksdm(host_nodes: ModuleType, model_folder: Path) -> None:

@@ -96,7 +96,7 @@ def test_fractions_are_the_hosts() -> None:
         ({"denoise": math.nan}, "denoise must lie"),
         ({"scheduler": "__import__"}, "scheduler must be one of"),
         ({"sampler_name": "?"}, "sampler_name must be one of"),
-        ({"sampling": "cascade"}, "sampling must be eps or flow"),
+        ({"sampling": "cascade"}, "sampling must be one of eps, flow"),
         ({"shift": math.inf}, "shift must lie"),
         ({"start": 5, "end": 5}, "must start before it ends"),
         ({"start": 20}, "The run starts at step 20, but the schedule has 20"),

@@ -190,7 +190,11 @@ def test_another_number_of_steps_is_read_between_the_calibrated_ones() -> None:
         (request("hours", 1.0), "goal must be one of speed-up, seconds, no visible loss, got hours."),
         (request("seconds", 1.0, profile=None, calibration=None), "connect a profile, or a calibration, or both"),
         (request("seconds", 1.0, profile=None), 'The goal "seconds" needs the seconds of a step'),
-        (request("no visible loss", 1.0, calibration=None), 'The goal "no visible loss" needs the errors'),
+        (
+            request("no visible loss", 1.5),
+            "A budget of 1.5 is no limit for no visible loss, as an error of 1 is as large as the prediction itself",
+        ),
+        (request("no visible loss", 0.1, calibration=None), 'The goal "no visible loss" needs the errors'),
         (request("seconds", 0.3), "A budget of 0.3 s cannot be met: at the fastest, all 4 steps by S (1x4) take 0.4 s"),
         (request("speed-up", 6), "the fastest, all 4 steps by S (1x4) take 0.4 s, which is 5.00 times as fast as L"),
         (

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..choices import check_choice
 from ..errors import StitchError
 from .calibration import Calibration, ModelMark
 from .plan import best_within, fastest, fastest_allowed
@@ -184,12 +185,17 @@ def assumed_errors(step_seconds: Sequence[float], steps: int) -> list[list[float
 def check_widgets(goal: str | None, budget: float | None, steps: int | None, order: str | None) -> None:
     """What can be said before anything is connected; None comes over a link."""
     for name, value, options in (("goal", goal, GOALS), ("order", order, ORDERS)):
-        if value is not None and value not in options:
-            raise StitchError(f"{name} must be one of {', '.join(options)}, got {value}.")
+        if value is not None:
+            check_choice(name, value, options)
+    meanings = {"seconds": "the seconds a run may take", "speed-up": "a factor such as 1.5"}
+    meaning = meanings.get(goal or "", "the largest error of a step, such as 0.02")
     if budget is not None and not (isinstance(budget, (int, float)) and math.isfinite(budget) and budget > 0):
-        meanings = {"seconds": "the seconds a run may take", "speed-up": "a factor such as 1.5"}
-        meaning = meanings.get(goal or "", "the largest error of a step, such as 0.1")
         raise StitchError(f"budget must be above 0, got {budget}: set it to {meaning}.")
+    if goal == "no visible loss" and budget is not None and budget >= 1:
+        raise StitchError(
+            f"A budget of {budget:g} is no limit for {goal}, as an error of 1 is as large as the prediction itself: set"
+            f" it to {meaning}."
+        )
     if steps is not None and not (isinstance(steps, int) and steps >= 1):
         raise StitchError(f"steps must be 1 or more, got {steps}: set it to the steps of the sampler.")
 

@@ -36,7 +36,7 @@ from ..sockets import (
     check_text_widths,
 )
 from ..stitched_model import ModelStage
-from ..trajectory import read_trajectory
+from ..trajectory import check_sampler, read_trajectory
 from .calibration import Calibration, ModelMark, Rows
 from .identity import model_identity, model_name
 
@@ -314,7 +314,8 @@ def check_pairs(names: Sequence[str], guiders: Sequence[Any], latent_image: Tens
 
 
 def sigmas_of(model: Any, settings: Settings) -> Tensor:
-    """The levels a KSampler takes."""
+    """The levels a KSampler takes. Raises StitchError."""
+    check_sampler(settings.sampler_name, settings.scheduler)
     sampler = KSampler(
         model, settings.steps, model.load_device, settings.sampler_name, settings.scheduler, model_options={}
     )
