@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import comfy.model_patcher
 import comfy.sample
 import pytest
 import torch
@@ -96,6 +97,16 @@ def test_the_first_stage_is_that_of_diffusers(channels: int, tmp_path: Path) -> 
         tiled = vae.decode_tiled(latent, tile_x=64 // ratio, tile_y=64 // ratio, overlap=2)
     assert decoded.std() > 0.01
     assert tiled.shape == decoded.shape
+
+
+def test_the_codebook_comes_along_where_the_host_loads_in_part(tmp_path: Path) -> None:
+    """As with --novram: what is cast on the fly stays behind, and so does what cannot be cast."""
+    vae, elsewhere = load(save(ldm_weights(F8), tmp_path / "ldm.safetensors")).vae, torch.device("meta")
+    decoder, cpu = vae.first_stage_model, torch.device("cpu")
+    patcher = comfy.model_patcher.ModelPatcher(decoder, load_device=elsewhere, offload_device=cpu)
+    patcher.partially_load(elsewhere, 0.1)
+    assert decoder.post_quant_conv.quantize.codebook.weight.device == cpu
+    assert decoder.post_quant_conv(torch.zeros(1, 4, 4, 4, device=elsewhere)).device == elsewhere
 
 
 def test_the_first_stage_may_be_a_file_of_its_own(tmp_path: Path) -> None:

@@ -41,7 +41,8 @@ class Quantized(nn.Module):
         self.following = following
 
     def forward(self, z: Tensor) -> Tensor:
-        codes = self.quantize(z.float(), get_losses=False, dim=1)[0]
+        # The host leaves layers that it cannot cast on the fly where they are, if it loads a model in part only.
+        codes = self.quantize.to(z.device)(z.float(), get_losses=False, dim=1)[0]
         return self.following(codes.to(z.dtype))
 
 
