@@ -83,6 +83,19 @@ def test_it_measures_once_and_remembers(nodes: dict[str, Any], models: tuple[Any
     assert counts(*models) == [2 * STEPS_MEASURED] * 2
 
 
+def test_what_else_lies_on_the_device_is_not_counted(
+    nodes: dict[str, Any], models: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As text encoders and VAE that the host left there; a device that keeps count has these three functions."""
+    text_encoder, working = 7 << 30, 1 << 20
+    weights = models[0].model_size()
+    monkeypatch.setattr(torch.cpu, "reset_peak_memory_stats", lambda _: None, raising=False)
+    monkeypatch.setattr(torch.cpu, "memory_allocated", lambda _: text_encoder + weights, raising=False)
+    monkeypatch.setattr(torch.cpu, "max_memory_allocated", lambda _: text_encoder + weights + working, raising=False)
+    found, _, _ = profile(nodes, *models)
+    assert [timing.peak_bytes for timing in found.timings] == [weights + working] * 2
+
+
 @pytest.mark.parametrize(
     "change",
     [

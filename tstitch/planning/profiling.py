@@ -113,7 +113,7 @@ def time_model(job: ProfileJob, stage: ModelStage, on_step: Callable[[], None]) 
     load = load_seconds(model, job.samples(model).shape)
     samples = job.samples(model)
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", job.steps_a_model)
-    memory = PeakMemory(device)
+    memory = PeakMemory(model)
 
     def run(levels: Tensor, after_step: Callable[[], None]) -> TimedSampler:
         sampler = TimedSampler(comfy.samplers.sampler_object("euler"), device)
@@ -170,17 +170,23 @@ class TimedSampler:
 
 
 class PeakMemory:
-    """The most that was in use on `device` since this was made, where PyTorch counts it."""
+    """The most that a loaded model has taken on its device since this was made, where PyTorch counts it.
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        counter = getattr(torch, device.type, None)
+    What else was there at that time, such as text encoders, is not the model's.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._device = model.load_device
+        counter = getattr(torch, self._device.type, None)
         self._counter: Any = counter if hasattr(counter, "reset_peak_memory_stats") else None
         if self._counter is not None:
-            self._counter.reset_peak_memory_stats(device)
+            self._others = self._counter.memory_allocated(self._device) - model.loaded_size()
+            self._counter.reset_peak_memory_stats(self._device)
 
     def peak(self) -> int | None:
-        return None if self._counter is None else int(self._counter.max_memory_allocated(self._device))
+        if self._counter is None:
+            return None
+        return max(0, int(self._counter.max_memory_allocated(self._device)) - self._others)
 
 
 def load_seconds(model: Any, latent_shape: Sequence[int]) -> float:
