@@ -13,7 +13,7 @@ from ..tstitch.choices import check_choice
 from ..tstitch.report import Report
 from ..tstitch.schedule import ScheduleSpec, check_splits
 from ..tstitch.sockets import check_conditioning, check_latent, check_model
-from ..tstitch.stitched_model import ModelStage, stitch_model
+from ..tstitch.stitched_model import ModelStage, stitched_for_one_run
 from ..tstitch.stitching import Stitch
 from ..tstitch.trajectory import FullSchedule, ksampler_schedule
 from .inputs import CATEGORY, checked, memory_input, small_inputs, unit_input
@@ -181,10 +181,10 @@ class TStitchKSampler(io.ComfyNode):
         schedule = ksampler_schedule(model, steps, sampler_name, scheduler, denoise)
         stitch = two_model_stitch(fraction, unit, memory, schedule)
         small = ModelStage(small_model, small_positive, small_negative, small_cfg or None)
-        stitched = stitch_model(model, [small], stitch)
-        (latent,) = common_ksampler(
-            stitched, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise=denoise
-        )
+        with stitched_for_one_run(model, [small], stitch) as stitched:
+            (latent,) = common_ksampler(
+                stitched, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise=denoise
+            )
         return io.NodeOutput(latent, stitch.report.to_json())
 
 
@@ -265,22 +265,22 @@ class TStitchKSamplerAdvanced(io.ComfyNode):
         schedule = ksampler_schedule(model, steps, sampler_name, scheduler, start_at_step=start_at_step)
         stitch = two_model_stitch(fraction, unit, memory, schedule)
         small = ModelStage(small_model, small_positive, small_negative, small_cfg or None)
-        stitched = stitch_model(model, [small], stitch)
-        (latent,) = common_ksampler(
-            stitched,
-            noise_seed,
-            steps,
-            cfg,
-            sampler_name,
-            scheduler,
-            positive,
-            negative,
-            latent_image,
-            disable_noise=add_noise == "disable",
-            start_step=start_at_step,
-            last_step=end_at_step,
-            force_full_denoise=return_with_leftover_noise == "disable",
-        )
+        with stitched_for_one_run(model, [small], stitch) as stitched:
+            (latent,) = common_ksampler(
+                stitched,
+                noise_seed,
+                steps,
+                cfg,
+                sampler_name,
+                scheduler,
+                positive,
+                negative,
+                latent_image,
+                disable_noise=add_noise == "disable",
+                start_step=start_at_step,
+                last_step=end_at_step,
+                force_full_denoise=return_with_leftover_noise == "disable",
+            )
         return io.NodeOutput(latent, stitch.report.to_json())
 
 

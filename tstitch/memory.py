@@ -14,6 +14,8 @@ POLICIES = ("auto", "keep", "swap")
 def fits_together(patchers: Sequence[Any], latent_shape: Sequence[int]) -> bool:
     """Whether the weights of all `patchers` and the working memory of one fit on their devices, as the host counts."""
     unique = {id(patcher.model): patcher for patcher in patchers}.values()
+    if getattr(mm, "DISABLE_SMART_MEMORY", False) and len(unique) > 1:
+        return False  # the host unloads all others whenever it loads one
     by_device: dict[Any, list[Any]] = {}
     for patcher in unique:
         by_device.setdefault(patcher.load_device, []).append(patcher)
@@ -41,6 +43,12 @@ def unload_model(patcher: Any) -> None:
     mm.free_memory(1e30, patcher.load_device, keep_loaded=others)
 
 
+def keep_pinned(clone: Any) -> None:
+    """Let a clone die without unpinning what its original still streams to the device (the host's `__del__`)."""
+    if hasattr(clone, "pinned"):
+        clone.pinned = set()
+
+
 class StageLoader:
     """Asks the host for one stage's model: at set-up as the host would, or, deferred, when its first step comes.
 
@@ -63,7 +71,9 @@ class StageLoader:
         # Some models read the text with weights of their own at set-up (Anima, LTX-2 with sound, SenseNova).
         reads_text = any(name.startswith("preprocess_") for name in dir(type(model.model.diffusion_model)))
         if self._deferred and not reads_text:
-            # Set-up reads model_sampling and its like from the model, so the patches of this clone must be in place.
+            # Set-up reads model_sampling and its like from the model, so the patches of this clone must be in place,
+            # and those of another one out of the way.
+            model.unpatch_model(unpatch_weights=False)
             model.patch_model(load_weights=False)
         else:
             self.load()
@@ -89,6 +99,12 @@ class StageLoader:
         return all(
             id(patcher) in present and (not in_full or patcher.loaded_size() >= size) for patcher, size in self._loaded
         )
+
+    def mark_used(self) -> None:
+        """Have the host take what `load` loaded for what is in use: a ControlNet's VAE may push it out for a moment."""
+        own = {id(patcher) for patcher, _ in self._loaded or ()}
+        for loaded in mm.current_loaded_models:
+            loaded.currently_used = id(loaded.model) in own
 
     def release(self) -> None:
         """Let go of the run, which holds the options that hold this loader."""

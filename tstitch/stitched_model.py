@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from comfy.patcher_extension import WrappersMP
 from comfy.samplers import CFGGuider
 
 from .conditioning import own_conditioning, patchable
+from .memory import keep_pinned
 from .sockets import check_model
 from .stitching import SampleCall, Stitch, run_stitched
 
@@ -86,10 +88,37 @@ def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch)
         guiders = [stage.guider_like(template) for stage in stages] + [template]
         return _packed(run_stitched(stitch, guiders, call, run_last))
 
-    model = final_model.clone()
+    model = _clone_sharing_patches(final_model)
     # Before the wrapper of an earlier stitch: what is stitched here decides first which of its stages is asked.
     model.wrappers.setdefault(WrappersMP.OUTER_SAMPLE, {}).setdefault("tstitch", []).insert(0, outer_sample)
     return model
+
+
+@contextmanager
+def stitched_for_one_run(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch) -> Iterator[Any]:
+    """As `stitch_model`, of a clone that nobody keeps."""
+    model = stitch_model(final_model, stages, stitch)
+    try:
+        yield model
+    finally:
+        keep_pinned(model)
+
+
+class _SharingOptions(dict[str, Any]):
+    """Options whose deep copy shares the patches in them, as those of the host's guiders do."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        return comfy.model_patcher.create_model_options_clone(dict(self))
+
+
+def _clone_sharing_patches(model: Any) -> Any:
+    """The host's `clone` copies patches with all weights that they hold, wherever those are."""
+    options = model.model_options
+    model.model_options = _SharingOptions(options)
+    try:
+        return model.clone()
+    finally:
+        model.model_options = options
 
 
 def _unpacked(latent: Any, shapes: Sequence[Any]) -> Any:

@@ -93,7 +93,11 @@ class Stage:
             before.leave(unload=swap and not self.patcher.is_clone(before.patcher))
         if isinstance(self.predict, Router):
             return
-        if self.loader is not None and not self.loader.is_loaded(in_full=True):
+        if self.loader is None:
+            return
+        if self.loader.is_loaded(in_full=True):
+            self.loader.mark_used()
+        else:
             self._load(self.loader)
 
     def leave(self, unload: bool) -> None:

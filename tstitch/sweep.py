@@ -24,7 +24,7 @@ from .latents import samples_for
 from .report import Report
 from .schedule import NUMBER, Schedule, ScheduleSpec, check_splits, check_text, parse_pattern
 from .sockets import check_single_latent
-from .stitched_model import ModelStage, stitch_model
+from .stitched_model import ModelStage, stitched_for_one_run
 from .stitching import Stitch
 from .trajectory import ksampler_schedule, read_trajectory
 
@@ -144,22 +144,21 @@ class Sweep:
     def _sample(self, entry: Entry, steps: int, denoise: float, callback: Callable[..., None]) -> tuple[Tensor, float]:
         """As the host's KSampler samples."""
         whole = ksampler_schedule(self.model, steps, self.sampler_name, self.scheduler, denoise)
-        stitched = stitch_model(
-            self.model, [self.small], Stitch(entry.spec, self.memory, NAMES, Report.of(NAMES), whole)
-        )
-        latent_image = samples_for(stitched, self.latent)
-        noise = comfy.sample.prepare_noise(latent_image, self.seed, self.latent.get("batch_index"))
-        started = time.perf_counter()
-        samples = comfy.sample.sample(
-            *(stitched, noise, steps, self.cfg, self.sampler_name, self.scheduler),
-            *(self.positive, self.negative, latent_image),
-            denoise=denoise,
-            noise_mask=self.latent.get("noise_mask"),
-            callback=callback,
-            disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
-            seed=self.seed,
-        )
-        return samples, time.perf_counter() - started
+        stitch = Stitch(entry.spec, self.memory, NAMES, Report.of(NAMES), whole)
+        with stitched_for_one_run(self.model, [self.small], stitch) as stitched:
+            latent_image = samples_for(stitched, self.latent)
+            noise = comfy.sample.prepare_noise(latent_image, self.seed, self.latent.get("batch_index"))
+            started = time.perf_counter()
+            samples = comfy.sample.sample(
+                *(stitched, noise, steps, self.cfg, self.sampler_name, self.scheduler),
+                *(self.positive, self.negative, latent_image),
+                denoise=denoise,
+                noise_mask=self.latent.get("noise_mask"),
+                callback=callback,
+                disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+                seed=self.seed,
+            )
+            return samples, time.perf_counter() - started
 
 
 def _stop_on_interrupt(*_: Any) -> None:

@@ -11,18 +11,21 @@ from typing import Any
 
 import comfy.conds
 import comfy.model_management as mm
+import comfy.model_patcher
 import pytest
 import torch
+from comfy.model_base import ModelType
 from torch import Tensor, nn
 
 from benchmarks.memory import measure
-from tstitch.memory import fits_together
+from tstitch.memory import fits_together, unload_model
+from tstitch.stitched_model import ModelStage, stitched_for_one_run
 from tstitch_testing import peak_memory
 from tstitch_testing.device import Device
 from tstitch_testing.halves import cfg_guider, normal_sigmas, whole
 from tstitch_testing.host import extra_nodes, run_node
-from tstitch_testing.models import GaussianDenoiser
-from tstitch_testing.sampling import ksample, stitched
+from tstitch_testing.models import GaussianDenoiser, conditioning
+from tstitch_testing.sampling import ksample, stitch_of, stitched
 from tstitch_testing.unets import unet_model
 
 BLOCK = 64 * 64 * 4  # bytes
@@ -320,6 +323,110 @@ def test_text_is_read_by_loaded_weights(memory: str, shared: bool, reader: str) 
         return whole(cfg_guider(model), torch.zeros(1, 4, 8, 8), normal_sigmas(base, 6))
 
     assert torch.equal(run(memory, shared), run("keep", False))
+
+
+def timed(value: float, start: float, end: float) -> list[Any]:
+    return [[text, {**extra, "start_percent": start, "end_percent": end}] for text, extra in conditioning(value)]
+
+
+@pytest.mark.parametrize("memory", ["keep", "swap"])
+def test_what_another_queue_left_on_a_model_does_not_count(memory: str) -> None:
+    """Its sampling decides when each prompt begins and ends, which is asked before a deferred model is loaded."""
+    flows = [unet_model(seed, kind=ModelType.FLOW) for seed in (1, 2)]
+    prompts = timed(0.4, 0, 0.5) + timed(-3.0, 0.5, 1)
+    latent = torch.zeros(1, 4, 8, 8)
+
+    def run() -> Tensor:
+        return ksample(stitched(flows, pattern="1x2 2x4", memory=memory), steps=6, latent=latent, positive=prompts)
+
+    clean = run()
+    mm.unload_all_models()
+    node = extra_nodes("nodes_model_advanced").ModelSamplingSD3
+    ksample(run_node(node, model=flows[1], shift=12.0)[0], steps=2, latent=latent)
+    assert torch.equal(run(), clean)
+
+
+@pytest.mark.parametrize("need", [10, 20, 30])
+@pytest.mark.parametrize("pattern", ["1x4 2x4", PATTERN])
+def test_a_vae_that_is_needed_amid_a_step_gives_the_room_back(device: BallastDevice, pattern: str, need: int) -> None:
+    """As where a ControlNet encodes its hint: the host loads the VAE, and then again what was in use."""
+    device.limit = 40 * BLOCK
+    (small, large), vae = device.pair(), device.model("vae", 1)
+    there: dict[str, list[int]] = {"small": [], "large": []}
+
+    def encode() -> None:
+        if not there["small"]:
+            used = mm.loaded_models(only_currently_used=True)
+            mm.load_models_gpu([vae], memory_required=need * BLOCK)
+            mm.load_models_gpu(used)
+        there["small"].append(device.resident()["small"])
+
+    small.model.diffusion_model.watch = encode
+    large.model.diffusion_model.watch = lambda: there["large"].append(device.resident()["large"])
+    sample(stitched([small, large], pattern=pattern))
+    assert there == {"small": [SMALL] * 4, "large": [LARGE] * 4}
+
+
+def test_auto_swaps_where_the_host_keeps_one_model_only(device: BallastDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    result, models = expected(device, "1x4 2x4"), device.pair()
+    monkeypatch.setattr(mm, "DISABLE_SMART_MEMORY", True)
+    assert torch.equal(sample(stitched(models, pattern="1x4 2x4")), result)
+    assert device.loads == ["small", "large"]
+    assert fits_together([models[0], models[0].clone()], LATENT_SHAPE)
+
+
+class Patch:
+    """Brings a model of its own, as the host's for a DiffSynth ControlNet, and notes which one it is called with."""
+
+    def __init__(self, patcher: Any, called: list[Any]) -> None:
+        self._patcher, self._called = patcher, called
+
+    def __call__(self, hidden: Tensor, *_: Any) -> Tensor:
+        self._called[0](self._patcher.model)
+        return hidden
+
+    def to(self, _: Any) -> Patch:
+        return self
+
+    def models(self) -> list[Any]:
+        return [self._patcher]
+
+
+def test_the_models_of_patches_are_not_copied() -> None:
+    network, cpu, called = nn.Linear(3, 3), torch.device("cpu"), []
+    patch = Patch(comfy.model_patcher.ModelPatcher(network, load_device=cpu, offload_device=cpu), [called.append])
+    small, large = unet_model(1), unet_model(2)
+    large.model_options["transformer_options"]["patches"] = {"input_block_patch": [patch]}
+    options = large.model_options
+    model = stitched([small, large], pattern="1x1 2x1")
+    assert large.model_options is options
+    assert type(model.model_options) is dict
+    ksample(model, steps=2, latent=torch.zeros(1, 4, 8, 8))
+    assert called
+    assert all(model is network for model in called)
+    model.set_model_input_block_patch(patch)
+    assert options["transformer_options"]["patches"] == {"input_block_patch": [patch]}
+
+
+@pytest.mark.skipif(not hasattr(mm, "pin_memory"), reason="this host pins nothing")
+def test_a_run_leaves_the_weights_pinned(device: BallastDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a model that is on the device in part only: unpinned, the rest would go there more slowly from then on."""
+    pinned: set[int] = set()
+    monkeypatch.setattr(mm, "pin_memory", lambda tensor: not pinned.add(tensor.data_ptr()))
+    monkeypatch.setattr(mm, "unpin_memory", lambda tensor: not pinned.discard(tensor.data_ptr()))
+    device.limit = 20 * BLOCK
+    small, large = device.pair()
+    counts: list[int] = []
+    large.model.diffusion_model.watch = lambda: counts.append(len(pinned))
+    for _ in range(3):
+        with stitched_for_one_run(large, [ModelStage(small)], stitch_of(2, pattern="1x4 2x4")) as model:
+            sample(model)
+        del model
+        gc.collect()
+    assert counts[0] > 0
+    assert counts == [counts[0]] * 12
+    unload_model(large)
+    assert pinned == set()
 
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="no peak of the kernel's to measure by")

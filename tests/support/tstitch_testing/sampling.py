@@ -37,6 +37,7 @@ def ksample(
     cfg: float = 3.0,
     seed: int = 1,
     latent: Tensor | None = None,
+    positive: Any = None,
     **options: Any,
 ) -> Tensor:
     """What the stock KSampler node computes."""
@@ -50,7 +51,7 @@ def ksample(
         cfg,
         sampler,
         scheduler,
-        conditioning(0.4),
+        conditioning(0.4) if positive is None else positive,
         conditioning(-0.2),
         latent,
         seed=seed,
