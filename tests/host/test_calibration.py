@@ -211,20 +211,27 @@ def test_the_node_gives_figures_split_and_report(host_nodes: ModuleType) -> None
     assert "splits of all models" in report
 
 
-def test_a_calibration_comes_back_from_its_file(
-    host_nodes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    nodes = host_nodes.NODE_CLASS_MAPPINGS
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the host's input and output folders are."""
     for name in ("input", "output"):
         (tmp_path / name).mkdir()
         monkeypatch.setattr(folder_paths, f"{name}_directory", str(tmp_path / name))
-    found = measured(gaussian_model(std=0.5), gaussian_model())
-    own_class = pack_module(nodes["TStitchCalibrate"], "tstitch.planning.calibration").Calibration
-    found = own_class.from_json(found.to_json())
+    return tmp_path
+
+
+def known_to_host(nodes: dict[str, Any], found: Any) -> Any:
+    """The same calibration in the class that the host loaded: a class more than ours."""
+    return pack_module(nodes["TStitchCalibrate"], "tstitch.planning.calibration").Calibration.from_json(found.to_json())
+
+
+def test_a_calibration_comes_back_from_its_file(host_nodes: ModuleType, folders: Path) -> None:
+    nodes = host_nodes.NODE_CLASS_MAPPINGS
+    found = known_to_host(nodes, measured(gaussian_model(std=0.5), gaussian_model()))
     save = nodes["TStitchSaveCalibration"].execute
     names = [save(found, "tstitch/calibration").result[0] for _ in range(2)]
     assert names == ["tstitch/calibration_00001_.json", "tstitch/calibration_00002_.json"]
-    (tmp_path / "input" / "mine.json").write_text(found.to_json(), encoding="utf-8")
+    (folders / "input" / "mine.json").write_text(found.to_json(), encoding="utf-8")
     listed = nodes["TStitchLoadCalibration"].define_schema().inputs[0].options
     assert listed == ["mine.json", *(f"{name} [output]" for name in names)]
     for file in listed:
@@ -245,28 +252,21 @@ def test_no_calibration_is_overwritten(
 ) -> None:
     nodes = host_nodes.NODE_CLASS_MAPPINGS
     monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path))
-    own_class = pack_module(nodes["TStitchCalibrate"], "tstitch.planning.calibration").Calibration
-    found = own_class.from_json(measured(gaussian_model(), gaussian_model(), steps=2).to_json())
+    found = known_to_host(nodes, measured(gaussian_model(), gaussian_model(), steps=2))
     assert [nodes["TStitchSaveCalibration"].execute(found, prefix).result[0] for _ in names] == names
     assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.json")) == names
 
 
-def test_links_in_the_folders_are_followed(
-    host_nodes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_links_in_the_folders_are_followed(host_nodes: ModuleType, folders: Path) -> None:
     """As those of people who keep models and outputs on another disk."""
     nodes = host_nodes.NODE_CLASS_MAPPINGS
-    for name in ("input", "output"):
-        (tmp_path / name).mkdir()
-        monkeypatch.setattr(folder_paths, f"{name}_directory", str(tmp_path / name))
-    disk = tmp_path / "disk"
+    disk = folders / "disk"
     disk.mkdir()
-    own_class = pack_module(nodes["TStitchCalibrate"], "tstitch.planning.calibration").Calibration
-    found = own_class.from_json(measured(gaussian_model(), gaussian_model(), steps=2).to_json())
+    found = known_to_host(nodes, measured(gaussian_model(), gaussian_model(), steps=2))
     (disk / "shared.json").write_text(found.to_json(), encoding="utf-8")
     try:
-        (tmp_path / "output" / "tstitch").symlink_to(disk, target_is_directory=True)
-        (tmp_path / "input" / "mine.json").symlink_to(disk / "shared.json")
+        (folders / "output" / "tstitch").symlink_to(disk, target_is_directory=True)
+        (folders / "input" / "mine.json").symlink_to(disk / "shared.json")
     except OSError:
         pytest.skip("this system makes no links")
     load = nodes["TStitchLoadCalibration"]
@@ -283,8 +283,7 @@ def test_a_calibration_stays_in_the_output_folder(
     nodes = host_nodes.NODE_CLASS_MAPPINGS
     (tmp_path / "output").mkdir()
     monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
-    own_class = pack_module(nodes["TStitchCalibrate"], "tstitch.planning.calibration").Calibration
-    found = own_class.from_json(measured(gaussian_model(), gaussian_model(), steps=2).to_json())
+    found = known_to_host(nodes, measured(gaussian_model(), gaussian_model(), steps=2))
     with pytest.raises(Exception, match="leads out of the output folder"):
         nodes["TStitchSaveCalibration"].execute(found, prefix)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
@@ -293,8 +292,7 @@ def test_a_calibration_stays_in_the_output_folder(
 def test_a_disk_that_refuses_is_named(host_nodes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = host_nodes.NODE_CLASS_MAPPINGS
     monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path))
-    own_class = pack_module(nodes["TStitchCalibrate"], "tstitch.planning.calibration").Calibration
-    found = own_class.from_json(measured(gaussian_model(), gaussian_model(), steps=2).to_json())
+    found = known_to_host(nodes, measured(gaussian_model(), gaussian_model(), steps=2))
     (tmp_path / "a").write_text("in the way")
     with pytest.raises(Exception, match=r"The folder of a/b cannot be made in the output folder: .*'.*a'\.$"):
         nodes["TStitchSaveCalibration"].execute(found, "a/b")
