@@ -219,13 +219,13 @@ def loading_path(file: str) -> Path:
     """Raises StitchError for a name that leads out of the host's folders; links in them may."""
     elsewhere = StitchError(f"The file {file} lies outside of the input and output folders: choose one of the list.")
     try:
-        path = os.path.abspath(folder_paths.get_annotated_filepath(file))
+        path = Path(os.path.abspath(folder_paths.get_annotated_filepath(file)))
     except ValueError:  # newer hosts look themselves
         raise elsewhere from None
     folders = [folder_paths.get_input_directory(), folder_paths.get_output_directory()]
-    if not any(Path(path).is_relative_to(os.path.abspath(folder)) for folder in folders):
+    if not any(path.is_relative_to(os.path.abspath(folder)) for folder in folders):
         raise elsewhere
-    return Path(path)
+    return path
 
 
 def saving_path(prefix: str) -> Path:

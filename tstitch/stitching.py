@@ -91,9 +91,7 @@ class Stage:
         """Take over from the stage `before`; with `swap`, that one makes room first."""
         if before is not None:
             before.leave(unload=swap and not self.patcher.is_clone(before.patcher))
-        if isinstance(self.predict, Router):
-            return
-        if self.loader is None:
+        if self.loader is None or isinstance(self.predict, Router):
             return
         if self.loader.is_loaded(in_full=True):
             self.loader.mark_used()

@@ -378,11 +378,11 @@ def test_auto_swaps_where_the_host_keeps_one_model_only(device: BallastDevice, m
 class Patch:
     """Brings a model of its own, as the host's for a DiffSynth ControlNet, and notes which one it is called with."""
 
-    def __init__(self, patcher: Any, called: list[Any]) -> None:
-        self._patcher, self._called = patcher, called
+    def __init__(self, patcher: Any, note: Any) -> None:
+        self._patcher, self._note = patcher, note
 
     def __call__(self, hidden: Tensor, *_: Any) -> Tensor:
-        self._called[0](self._patcher.model)
+        self._note(self._patcher.model)
         return hidden
 
     def to(self, _: Any) -> Patch:
@@ -394,7 +394,7 @@ class Patch:
 
 def test_the_models_of_patches_are_not_copied() -> None:
     network, cpu, called = nn.Linear(3, 3), torch.device("cpu"), []
-    patch = Patch(comfy.model_patcher.ModelPatcher(network, load_device=cpu, offload_device=cpu), [called.append])
+    patch = Patch(comfy.model_patcher.ModelPatcher(network, load_device=cpu, offload_device=cpu), called.append)
     small, large = unet_model(1), unet_model(2)
     large.model_options["transformer_options"]["patches"] = {"input_block_patch": [patch]}
     options = large.model_options
@@ -403,7 +403,7 @@ def test_the_models_of_patches_are_not_copied() -> None:
     assert type(model.model_options) is dict
     ksample(model, steps=2, latent=torch.zeros(1, 4, 8, 8))
     assert called
-    assert all(model is network for model in called)
+    assert all(one is network for one in called)
     model.set_model_input_block_patch(patch)
     assert options["transformer_options"]["patches"] == {"input_block_patch": [patch]}
 

@@ -18,8 +18,8 @@ from .uvit_checkpoint import interpret_uvit, is_uvit
 from .uvit_model import build_uvit
 
 PREDICTIONS = ("auto", *dit_checkpoint.VARIANTS, *uvit_checkpoint.VARIANTS)
-GUIDANCE_CHANNELS = ("auto", "three", "all")
 GUIDED_CHANNELS = {"three": 3, "all": None}
+GUIDANCE_CHANNELS = ("auto", *GUIDED_CHANNELS)
 
 
 @reloadable
