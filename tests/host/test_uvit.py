@@ -78,11 +78,20 @@ def test_everything_comes_from_the_shapes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prediction", "width", "discrete"),
-    [("auto", 128, False), ("auto", 1152, True), ("U-ViT", 1152, False), ("U-ViT discrete", 128, True)],
+    ("prediction", "width", "patch", "discrete"),
+    [
+        ("auto", 128, 2, False),
+        ("auto", 1024, 4, False),
+        ("auto", 1152, 2, True),
+        ("auto", 1152, 4, True),
+        ("U-ViT", 1152, 2, False),
+        ("U-ViT discrete", 128, 2, True),
+    ],
 )
-def test_the_schedule_goes_by_size_or_choice(prediction: str, width: int, discrete: bool, tmp_path: Path) -> None:
-    config = uvit_config(width=width, hidden=8, pairs=1, heads=16, classes=2, grid=2)
+def test_the_schedule_goes_by_size_or_choice(
+    prediction: str, width: int, patch: int, discrete: bool, tmp_path: Path
+) -> None:
+    config = uvit_config(width=width, hidden=8, pairs=1, heads=16, patch=patch, classes=2, grid=2)
     weights = interpret_uvit(read_checkpoint(save(uvit_weights(config), tmp_path / "x.pth")), prediction, 16)
     assert weights.discrete == discrete
     assert weights.description.startswith("U-ViT discrete (" if discrete else "U-ViT (")

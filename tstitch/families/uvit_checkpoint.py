@@ -23,7 +23,7 @@ VARIANTS = {
     DISCRETE: "predicts noise, trained on the steps of Stable Diffusion",
 }
 TABLE, OWN_TABLE = "label_emb.weight", "label_emb.embedding_table.weight"  # of classes, in files and in the network
-DISCRETE_SHAPE = (1152, 2)  # width and patch of U-ViT-H/2, the one class-conditional file trained on discrete steps
+DISCRETE_WIDTH = 1152  # of U-ViT-H/2 and H/4, whose authors trained them on discrete steps, unlike L/2 and L/4
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def interpret_uvit(checkpoint: Checkpoint, variant: str = "auto", heads: int = 0
     if variant == "auto" and (told := checkpoint.metadata.get("tstitch.variant")) in VARIANTS:
         found, reason = told, "from its metadata"
     elif variant == "auto":
-        found = DISCRETE if (config.width, config.patch) == DISCRETE_SHAPE else CONTINUOUS
+        found = DISCRETE if config.width == DISCRETE_WIDTH else CONTINUOUS
         reason = "schedule by its size"
     description = (
         f"{found} ({reason}; {VARIANTS[found]}): {2 * config.pairs + 1} blocks, {config.width} wide, {config.heads}"
