@@ -86,8 +86,13 @@ class ClassSet:
 
 
 def class_conditioning(labels: Sequence[int], classes: int) -> tuple[list[Any], list[Any]]:
-    """Positive and negative CONDITIONING for one sample a label: one-hot weights (N, 1, classes), and zeros."""
+    """Positive and negative CONDITIONING for one sample a label: one-hot weights (N, 1, classes), and zeros.
+
+    A model of one class was trained without it, as the Shortcut model of CelebA (arXiv 2410.12557): zeros for both.
+    """
     positive = torch.nn.functional.one_hot(torch.tensor(labels), classes).float()[:, None]
+    if classes == 1:
+        positive = torch.zeros_like(positive)
     return [[positive, {}]], [[torch.zeros(1, 1, classes), {}]]
 
 

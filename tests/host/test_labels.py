@@ -99,6 +99,18 @@ def test_the_nodes_load_a_dit_and_label_it(host_nodes: ModuleType, model_folder:
     assert latent["samples"].shape == (3, 4, 32, 32)
 
 
+def test_a_model_of_one_class_is_never_told_it(host_nodes: ModuleType, model_folder: Path) -> None:
+    """Its training dropped every label, so the class's own row was never trained: the last one of the table was."""
+    save(original_weights(dit_config(classes=1)), model_folder / "DiT-celeba.pt")
+    model, _ = load_dit(host_nodes, "DiT-celeba.pt")
+    no_class = host_nodes.NODE_CLASS_MAPPINGS["TStitchClassLabel"].GET_SCHEMA().inputs[2].options[0]
+    inputs = {"model": model, "labels": "0, 0", "imagenet_class": no_class}
+    positive, negative, latent = execute(host_nodes, "TStitchClassLabel", **inputs)
+    assert torch.equal(positive[0][0], torch.zeros(2, 1, 1))
+    assert torch.equal(negative[0][0], torch.zeros(1, 1, 1))
+    assert len(latent["samples"]) == 2
+
+
 def test_a_class_may_come_from_the_list_alone(host_nodes: ModuleType, model_folder: Path) -> None:
     save(original_weights(dit_config(grid=32)), model_folder / "DiT.safetensors")
     model, _ = load_dit(host_nodes, "DiT.safetensors")
