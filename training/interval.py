@@ -6,6 +6,7 @@ Noise levels are t in [0, 1] with t = 1 noise: of uniform Euler steps of a flow 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +73,7 @@ class FineTuning:
     def run_name(self, model: str) -> str:
         """Name of the checkpoint to resume from: another one as soon as the run is another one."""
         parts = [model, f"t{self.interval.low:g}-{self.interval.high:g}"]
-        parts += [f"from-{self.start.stem}"] if self.start else []
+        if self.start:
+            parts.append(f"from-{self.start.stem}-{hashlib.sha256(self.start.read_bytes()).hexdigest()[:8]}")
         parts += [] if self.images is None else [str(self.images)]
         return "_".join(parts)

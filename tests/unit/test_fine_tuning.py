@@ -152,15 +152,22 @@ def test_a_run_of_no_steps_is_refused(latents: None, tmp_path: Path) -> None:
         train_denoiser("S", FineTuning(tmp_path / "out.safetensors", images=0))
 
 
-def test_another_run_has_another_checkpoint() -> None:
+def test_another_run_has_another_checkpoint(tmp_path: Path) -> None:
     """A run resumes from the checkpoint of its name, so what changes the run changes the name."""
+    first, second = (tmp_path / folder / "s.safetensors" for folder in ("first", "second"))
+    for path in (first, second):
+        path.parent.mkdir()
+        path.write_text(path.parent.name)
     runs = [
         FineTuning(Path("a")),
         FineTuning(Path("a"), Interval(0.6, 1.0)),
-        FineTuning(Path("a"), Interval(0.6, 1.0), Path("x/s.safetensors")),
-        FineTuning(Path("a"), Interval(0.6, 1.0), Path("x/s.safetensors"), 1000),
+        FineTuning(Path("a"), Interval(0.6, 1.0), first),
+        FineTuning(Path("a"), Interval(0.6, 1.0), second),
+        FineTuning(Path("a"), Interval(0.6, 1.0), first, 1000),
     ]
-    assert len({run.run_name("S") for run in runs} | {"S"}) == 5
+    names = {run.run_name("S") for run in runs} | {"S"}
+    first.write_text("other weights")
+    assert len(names | {runs[2].run_name("S")}) == 7
 
 
 @torch.no_grad()
