@@ -254,6 +254,9 @@ function movePattern(spec, run, from, to) {
  * @returns {Spec}
  */
 export function addBoundary(spec, run, boundary) {
+  if (!canAdd(spec, run)) {
+    return spec;
+  }
   if (spec.pattern.length) {
     const owners = resolve(spec, run);
     const interval = intervalsOf(owners).find(({ start, stop }) => start < boundary && boundary < stop);
@@ -262,21 +265,32 @@ export function addBoundary(spec, run, boundary) {
     }
     return withOwners(spec, owners.fill((interval.stage + 1) % spec.stages, boundary, interval.stop));
   }
-  if (!canAdd(spec, run)) {
-    return spec;
-  }
   const value = splitAt(boundary, spec.unit, run);
   const rises = spec.unit === "steps" || spec.unit === "step";
   return { ...spec, splits: [...spec.splits, value].sort((a, b) => (rises ? a - b : b - a)) };
 }
 
 /**
- * Whether a model is connected that no split hands over to yet.
+ * Whether a model is connected that no split hands over to yet; a pattern can be cut anywhere if it fits the run.
  * @param {Spec} spec
  * @param {Run} run
  */
 export function canAdd(spec, run) {
-  return spec.pattern.length > 0 || (spec.splits.length < spec.stages - 1 && canSplit(spec.unit, run));
+  if (spec.pattern.length) {
+    return spec.pattern.reduce((sum, { steps }) => sum + steps, 0) === run.steps;
+  }
+  return spec.splits.length < spec.stages - 1 && canSplit(spec.unit, run);
+}
+
+/**
+ * The handle that is meant where several lie at one place: at the end of the run only the first of them can move.
+ * @param {Spec} spec
+ * @param {Run} run
+ * @param {number} index
+ */
+export function meantHandle(spec, run, index) {
+  const bounds = boundariesOf(spec, run);
+  return bounds && bounds[index] >= run.steps ? bounds.findIndex((bound) => bound >= run.steps) : index;
 }
 
 /**

@@ -26,6 +26,8 @@ const SUBGRAPH_OUTPUT = "-20";
 const LONGEST_WALK = 64;
 const MODEL_TYPES = ["MODEL", "GUIDER"];
 const PASSED_TYPES = [...MODEL_TYPES, "*"];
+/** What a run's noise levels follow from, beside its steps. */
+const SETTINGS = ["scheduler", "denoise", "start_at_step", "end_at_step"];
 const LEVEL_TYPES = [...PASSED_TYPES, "SIGMAS"];
 const FILE_WIDGET = /^(ckpt|unet|dit|ldm|model|diffusion_model|gguf|checkpoint)(_name)?$/;
 
@@ -358,7 +360,8 @@ function settingsOf({ node, slot }) {
 /**
  * The run that a node's output is used in.
  * @param {GraphNode} node
- * @returns {{plan: Plan | null, sampler: GraphNode}} no plan, and the node itself, where no sampler is found downstream
+ * @returns {{plan: Plan | null, sampler: GraphNode}} the node itself where no sampler is found; no plan where the
+ *   sampler does not tell its steps
  */
 export function downstreamRun(node) {
   const seen = new Set();
@@ -371,9 +374,11 @@ export function downstreamRun(node) {
         continue;
       }
       seen.add(reader);
-      const plan = isActive(reader) ? (planOf(reader) ?? planOfSigmas(reader)) : null;
-      if (plan) {
-        return { plan, sampler: reader };
+      if (isActive(reader) && !givesSigmasOnly(reader)) {
+        const plan = planOf(reader) ?? planOfSigmas(reader);
+        if (plan || linkedInputs(reader, ["SIGMAS"]).length) {
+          return { plan, sampler: reader };
+        }
       }
       for (const output of reader.outputs ?? []) {
         if (PASSED_TYPES.includes(String(output.type))) {
@@ -386,13 +391,31 @@ export function downstreamRun(node) {
 }
 
 /**
+ * Whether a node is a scheduler: it reads a model, but what follows makes the run.
+ * @param {GraphNode} node
+ */
+function givesSigmasOnly({ outputs }) {
+  return outputs?.length > 0 && outputs.every((/** @type {any} */ output) => output.type === "SIGMAS");
+}
+
+/**
+ * The first of a run's settings whose value comes over a link and is known only in the run.
+ * @param {GraphNode} sampler
+ * @returns {string | undefined}
+ */
+export function unknownSetting(sampler) {
+  return SETTINGS.find((name) => isLinked(sampler, name) && valueOf(sampler, name) === undefined);
+}
+
+/**
  * @param {GraphNode} node
  * @returns {Plan | null} null where the node's own widgets do not tell the steps of a run
  */
 export function planOf(node) {
   const steps = Number(valueOf(node, "steps"));
   const outputs = (node.outputs ?? []).map((/** @type {any} */ output) => String(output.type));
-  const samples = outputs.includes("LATENT") || outputs.includes("SIGMAS");
+  const makes = outputs.includes("LATENT") || outputs.includes("SIGMAS");
+  const samples = makes || widgetOf(node, "sampler_name") !== undefined; // detailers and upscalers give pictures
   if (!samples || !Number.isInteger(steps) || steps < 1) {
     return null;
   }

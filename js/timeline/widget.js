@@ -8,6 +8,7 @@ import {
   addBoundary,
   boundariesOf,
   canAdd,
+  meantHandle,
   moveBoundary,
   nudge,
   paint,
@@ -23,6 +24,7 @@ import {
   samplingOf,
   sourcesOf,
   stageInputs,
+  unknownSetting,
   valueOf,
   widgetOf,
 } from "./graph.js";
@@ -136,6 +138,46 @@ function keepWatch(timeline, isShown) {
  * @property {string | undefined} unknown the text whose value is known only in a run
  */
 
+/**
+ * The steps of a run that nothing tells: as many as the texts speak of, or the host's default.
+ * @param {string} splits
+ * @param {string} unit
+ * @param {string} pattern
+ * @param {number} stages
+ */
+function assumedSteps(splits, unit, pattern, stages) {
+  try {
+    const spec = parseSpec(splits, unit, pattern, stages);
+    const last = unit === "step" ? Math.max(0, ...spec.splits) : 0;
+    return spec.pattern.reduce((sum, { steps }) => sum + steps, 0) || Math.max(ASSUMED_STEPS, last);
+  } catch {
+    return ASSUMED_STEPS; // the sentence comes from where the texts are shown
+  }
+}
+
+/**
+ * @param {number} steps
+ * @param {boolean} planned whether the sampler tells them
+ * @param {boolean} connected whether there is a sampler
+ * @param {string | undefined} setting one whose value is known only in a run
+ */
+function stepsNote(steps, planned, connected, setting) {
+  const count = `${steps} ${steps === 1 ? "step" : "steps"}`;
+  if (!planned) {
+    return `${count} assumed: ${connected ? "the sampler's are known only in a run" : "connect a sampler"}`;
+  }
+  return setting === undefined ? count : `${count}; ${setting} comes over a link`;
+}
+
+/**
+ * The run that the server told of, with the pattern that it had.
+ * @param {LiveState} live
+ */
+function runTold({ steps, sigmas, timesteps, intervals }) {
+  const pattern = intervals.map(([stage, count]) => ({ stage, steps: count }));
+  return { ...runOf(steps, { sigmas: sigmas ?? null, timesteps: timesteps ?? null }), pattern };
+}
+
 class Timeline {
   /**
    * @param {GraphNode} node
@@ -179,22 +221,25 @@ class Timeline {
     const sampling = samplingOf(node, kind.final);
     const found = plan ? levels.get(plan, sampling) : null;
     const key = JSON.stringify([plan, inputs, sourcesOf(sampler, node, kind.final)]);
-    let run = plan ? plannedRun(plan, found, kind.samples) : runOf(ASSUMED_STEPS);
+    const unit = String(valueOf(node, "unit") ?? "steps");
+    const pattern = this.canPaint ? String(valueOf(node, "pattern") ?? "") : "";
+    const splits = String(valueOf(node, kind.splits) ?? "");
+    let run = plan ? plannedRun(plan, found, kind.samples) : runOf(assumedSteps(splits, unit, pattern, inputs.length));
     const measured = this.measured?.key === key && this.measured.sigmas.length === run.steps + 1 ? this.measured : null;
     if (measured) {
       run = { ...run, sigmas: measured.sigmas, timesteps: measured.timesteps };
     }
-    const unknown = kind.samples ? "steps come over a link" : "connect a sampler";
+    const setting = plan ? unknownSetting(sampler) : undefined;
     const texts = [kind.splits, "unit", ...(this.canPaint ? ["pattern"] : [])];
     return {
       inputs,
       names: inputs.map((input) => modelName(node, input)),
-      unit: String(valueOf(node, "unit") ?? "steps"),
-      pattern: this.canPaint ? String(valueOf(node, "pattern") ?? "") : "",
-      splits: String(valueOf(node, kind.splits) ?? ""),
+      unit,
+      pattern,
+      splits,
       run,
-      note: plan ? `${run.steps} ${run.steps === 1 ? "step" : "steps"}` : `${run.steps} steps assumed: ${unknown}`,
-      sure: sampling.sure || measured !== null,
+      note: stepsNote(run.steps, plan !== null, kind.samples || sampler !== node, setting),
+      sure: (sampling.sure && setting === undefined) || measured !== null,
       key,
       locked: texts.some((name) => isLinked(node, name)),
       unknown: texts.find((name) => valueOf(node, name) === undefined),
@@ -240,6 +285,23 @@ class Timeline {
     }
   }
 
+  /**
+   * What the server told of these models; its figures are by stage.
+   * @param {Reading} reading
+   */
+  figures({ inputs }) {
+    return this.live?.names.join() === inputs.join() ? this.live : null;
+  }
+
+  /**
+   * The run that the server told of, where a text is known only in it.
+   * @param {Reading} reading
+   */
+  told(reading) {
+    const live = reading.unknown ? this.figures(reading) : null;
+    return live && runTold(live);
+  }
+
   /** Draw again if anything has changed. */
   look() {
     if (!this.drawing.root.isConnected) {
@@ -279,7 +341,10 @@ class Timeline {
    * @returns {View}
    */
   view(reading) {
-    const { inputs, names, unit, run } = reading;
+    const { names, unit } = reading;
+    const live = this.figures(reading);
+    const told = this.told(reading);
+    const run = told ?? reading.run;
     const view = {
       error: null,
       status: reading.note,
@@ -297,15 +362,16 @@ class Timeline {
       canPaint: this.canPaint,
       brush: this.brush,
       canClear: reading.pattern.trim() !== "" && !isLinked(this.node, "pattern"),
-      live: this.live?.names.join() === inputs.join() ? this.live : null, // figures are by stage
+      live,
       editing: this.gesture !== null,
     };
     try {
-      const spec = this.parse(reading);
+      const spec = told ? { stages: names.length, splits: [], unit, pattern: told.pattern } : this.parse(reading);
       const owners = resolve(spec, run);
+      const note = told ? `${run.steps} steps${live?.finished ? " in the last run" : ""}` : reading.note;
       return {
         ...view,
-        status: this.statusText(reading, spec, owners),
+        status: this.statusText({ ...reading, run, note }, spec, owners),
         intervals: intervalsOf(owners),
         counts: names.map((_, stage) => owners.filter((owner) => owner === stage).length),
         marks: rulerMarks(unit, run, this.width),
@@ -454,10 +520,11 @@ class Timeline {
    * @param {PointerEvent} event
    * @param {Reading} reading
    * @param {Spec} spec
-   * @param {number} index
+   * @param {number} pressed
    */
-  startDrag(event, { run }, spec, index) {
+  startDrag(event, { run }, spec, pressed) {
     const { x, width } = this.place(event);
+    const index = meantHandle(spec, run, pressed);
     const boundary = boundariesOf(spec, run)?.[index] ?? 0;
     this.gesture = new Gesture(this, event, spec, { index, offset: x - (boundary / run.steps) * width });
     this.drawing.handles[index].focus({ preventScroll: true });
@@ -486,7 +553,9 @@ class Timeline {
 
   /** @param {PointerEvent} event */
   moved(event) {
-    const { run, names } = this.read();
+    const reading = this.read();
+    const { names } = reading;
+    const run = this.told(reading) ?? reading.run;
     const { x, width, away } = this.place(event);
     const step = stepAt(x, width, run.steps);
     const { gesture } = this;

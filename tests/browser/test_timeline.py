@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, expect
@@ -11,6 +12,7 @@ from playwright.sync_api import Locator, expect
 from scripts.browser import ComfyPage
 
 KINDS = ("TStitchKSampler", "TStitchKSamplerAdvanced", "TStitchModelSchedule", "TStitchGuiders")
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 STEPS = 20
 MUTED, BYPASSED = 2, 4
 SET_MODE = "([id, mode]) => { driver.locate(id).mode = mode; }"
@@ -333,6 +335,59 @@ def test_stitch_guiders_read_the_scheduler_of_their_sampler(page: ComfyPage) -> 
     page.connect(page.add("BasicScheduler", (400, 400), steps=12), "SIGMAS", sampler, "sigmas")
     expect(line.find("status")).to_have_text("12 steps")
     line.expect_handles(5)
+
+
+def test_steps_that_no_sampler_tells_are_those_of_the_pattern(page: ComfyPage) -> None:
+    """Only SplitSigmas knows how many there are: what the texts say is right until a run shows otherwise."""
+    node = page.add("TStitchModelSchedule", (400, 50), pattern="1x4 2x6")
+    line = Timeline(page, node)
+    for model, socket in (("XL", "final_model"), ("S", "model_1")):
+        page.connect(page.add("TStitchLoadStarter", (50, 50), model=model), "MODEL", node, socket)
+    scheduler, split = page.add("BasicScheduler", (400, 400), steps=STEPS), page.add("SplitSigmas", (800, 400), step=10)
+    sampler = page.add("SamplerCustom", (800, 50))
+    page.connect(node, "MODEL", scheduler, "model")
+    page.connect(node, "MODEL", sampler, "model")
+    page.connect(scheduler, "SIGMAS", split, "sigmas")
+    page.connect(split, 1, sampler, "sigmas")
+    expect(line.find("status > :first-child")).to_have_text("10 steps assumed: the sampler's are known only in a run")
+    expect(line.find("segment")).to_have_count(2)
+
+
+def test_a_pattern_that_does_not_fit_invites_no_double_click(schedule: Timeline, page: ComfyPage) -> None:
+    page.set_widget(schedule.node, "pattern", "1x8 2x8")
+    expect(schedule.find("message")).to_contain_text("adds up to 16 steps, but this run has 20")
+    expect(schedule.find("status > :first-child")).to_have_text("20 steps")
+    schedule.double_click(12)
+    schedule.expect_texts(pattern="1x8 2x8")
+
+
+def test_a_setting_over_a_link_is_named(page: ComfyPage) -> None:
+    """Its value is computed, so nothing on the page tells how much of the schedule is run."""
+    node = page.add("TStitchKSamplerAdvanced", (400, 50), steps=STEPS)
+    line = Timeline(page, node)
+    expect(line.find("status > :first-child")).to_have_text("20 steps")
+    page.connect(page.add("StringLength", (50, 500)), 0, node, "start_at_step")
+    expect(line.find("status > :first-child")).to_have_text("20 steps; start_at_step comes over a link")
+
+
+def test_a_pattern_that_only_a_run_knows_is_shown_with_it(page: ComfyPage) -> None:
+    page.load(WORKFLOWS / "starter_pattern.json")
+    node = page.node_of_type("TStitchModelSchedule")
+    line = Timeline(page, node)
+    joined = page.add("StringConcatenate", (50, 500), string_a="2x5", string_b="1x15", delimiter=" ")
+    page.connect(joined, 0, node, "pattern")
+    expect(line.find("bar")).to_contain_text("pattern comes over a link, so the bar cannot show it before the run.")
+    page.run()
+    expect(line.find("status > :first-child")).to_have_text("20 steps in the last run · set over a link")
+    expect(line.find("segment")).to_have_count(2)
+    line.expect_handles()
+
+
+def test_handles_at_the_end_can_be_taken_apart(schedule: Timeline) -> None:
+    schedule.page.set_widget(schedule.node, "splits", "1, 1")
+    schedule.expect_handles(20, 20)
+    schedule.drag(20, 10)
+    schedule.expect_handles(10, 20)
 
 
 def test_names_and_steps_are_found_through_a_subgraph(schedule: Timeline, shot: Callable[[str], None]) -> None:

@@ -5,6 +5,7 @@ import {
   addBoundary,
   boundariesOf,
   canAdd,
+  meantHandle,
   moveBoundary,
   nudge,
   paint,
@@ -139,6 +140,20 @@ test("boundaries of a pattern move, come and go, and its steps stay as many", ()
   assert.equal(patternText(addBoundary(patterned("1x8 2x12"), run, 8)), "1x8 2x12");
   assert.equal(patternText(removeBoundary(patterned("2x4 1x10 2x6"), run, 0)), "2x20");
   assert.equal(patternText(removeBoundary(patterned("1x8 2x6 3x6", 3), run, 1)), "1x8 2x12");
+});
+
+test("a pattern that does not fit the run is not cut", () => {
+  const pattern = patterned("1x8 2x12");
+  assert.ok(canAdd(pattern, runOf(20)));
+  assert.ok(!canAdd(pattern, runOf(30)));
+  assert.equal(patternText(addBoundary(pattern, runOf(30), 14)), "1x8 2x12");
+});
+
+test("of handles at the end of the run the first is meant, which alone can move", () => {
+  const run = runOf(20);
+  assert.equal(meantHandle(spec("0.3, 1, 1"), run, 2), 1);
+  assert.equal(meantHandle(spec("0.3, 0.6, 1"), run, 2), 2);
+  assert.equal(meantHandle(spec("0.3, 0.3"), run, 1), 1);
 });
 
 test("painting writes a pattern of all steps, in either direction", () => {

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { downstreamRun, modelName, stageInputs, valueOf } from "../../js/timeline/graph.js";
+import { downstreamRun, modelName, stageInputs, unknownSetting, valueOf } from "../../js/timeline/graph.js";
 
 /**
  * A graph as the page keeps it.
@@ -145,4 +145,73 @@ test("a primitive that comes over a link itself has the value at the link's othe
     ],
   );
   assert.equal(valueOf(node, "steps"), 40);
+});
+
+/**
+ * A schedule whose MODEL goes to a scheduler and a sampler, with a node between the two.
+ * @param {any} between
+ */
+function scheduleBeforeSigmas(between) {
+  const schedule = { id: 1, mode: 0, inputs: [], outputs: [{ type: "MODEL", links: [1, 2] }] };
+  const model = (/** @type {number} */ link) => ({ name: "model", type: "MODEL", link });
+  const scheduler = {
+    id: 2,
+    type: "BasicScheduler",
+    mode: 0,
+    inputs: [model(1)],
+    outputs: [{ type: "SIGMAS", links: [3] }],
+    widgets: [{ name: "steps", value: 20 }],
+  };
+  const sampler = {
+    id: 4,
+    type: "SamplerCustom",
+    mode: 0,
+    inputs: [model(2), { name: "sigmas", type: "SIGMAS", link: 4 }],
+    outputs: [{ type: "LATENT", links: [] }],
+  };
+  graphOf(
+    [schedule, scheduler, { id: 3, mode: 0, outputs: [{ type: "SIGMAS", links: [4] }], ...between }, sampler],
+    [
+      { id: 1, origin_id: 1, origin_slot: 0, target_id: 2, target_slot: 0 },
+      { id: 2, origin_id: 1, origin_slot: 0, target_id: 4, target_slot: 0 },
+      { id: 3, origin_id: 2, origin_slot: 0, target_id: 3, target_slot: 0 },
+      { id: 4, origin_id: 3, origin_slot: 0, target_id: 4, target_slot: 1 },
+    ],
+  );
+  return { schedule, sampler };
+}
+
+test("a run over a part of the sigmas is not taken for one over all of them", () => {
+  const inputs = [{ name: "sigmas", type: "SIGMAS", link: 3 }];
+  const { schedule, sampler } = scheduleBeforeSigmas({ type: "SplitSigmas", inputs, widgets: [{ name: "step", value: 10 }] });
+  assert.deepEqual(downstreamRun(schedule), { plan: null, sampler });
+  const straight = scheduleBeforeSigmas({ type: "Reroute", inputs });
+  assert.equal(downstreamRun(straight.schedule).plan?.steps, 20);
+});
+
+test("a sampler that gives pictures, as detailers do, has steps too", () => {
+  const schedule = { id: 1, mode: 0, inputs: [], outputs: [{ type: "MODEL", links: [1] }] };
+  const detailer = {
+    id: 2,
+    type: "Detailer",
+    mode: 0,
+    inputs: [{ name: "model", type: "MODEL", link: 1 }],
+    outputs: [{ type: "IMAGE", links: [] }],
+    widgets: [
+      { name: "steps", value: 30 },
+      { name: "sampler_name", value: "euler" },
+    ],
+  };
+  graphOf([schedule, detailer], [{ id: 1, origin_id: 1, origin_slot: 0, target_id: 2, target_slot: 0 }]);
+  assert.equal(downstreamRun(schedule).plan?.steps, 30);
+  detailer.widgets.pop();
+  assert.equal(downstreamRun(schedule).plan, null);
+});
+
+test("a setting whose value comes from a node that computes it is named", () => {
+  const node = holder(2, "denoise", 1, 1);
+  graphOf([{ id: 1, type: "Maths", inputs: [], widgets: [] }, node], [{ id: 1, origin_id: 1, origin_slot: 0 }]);
+  assert.equal(unknownSetting(node), "denoise");
+  node.inputs[0].link = null;
+  assert.equal(unknownSetting(node), undefined);
 });
