@@ -93,10 +93,8 @@ def test_the_report_and_the_page_are_told_the_same(told: ComfyPage) -> None:
     preview = told.add("PreviewAny", (900, 600))
     told.connect(node, "report", preview, "source")
     told.run()
-    text = [
-        event["detail"]["output"]["text"][0] for event in told.events("executed") if event["detail"]["node"] == preview
-    ]
-    report = json.loads(text[-1])
+    shown = [event["detail"]["output"] for event in told.events("executed") if event["detail"]["node"] == preview]
+    report = json.loads(shown[-1]["text"][0])
     last = of_node(told, node)[-1]
     assert [stage["model"] for stage in report["stages"]] == last["names"]
     assert [stage["steps"] for stage in report["stages"]] == last["stepsPerStage"]
