@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import comfy.model_management as mm
+import comfy.utils
 from comfy.patcher_extension import WrappersMP
 
 POLICIES = ("auto", "keep", "swap")
@@ -70,7 +71,7 @@ class StageLoader:
         self._prepare = lambda: executor(model, noise_shape, conds, **kwargs)
         # Some models read the text with weights of their own at set-up (Anima, LTX-2 with sound, SenseNova).
         reads_text = any(name.startswith("preprocess_") for name in dir(type(model.model.diffusion_model)))
-        if self._deferred and not reads_text:
+        if self._deferred and not reads_text and not changes_shapes(model):
             # Set-up reads model_sampling and its like from the model, so the patches of this clone must be in place,
             # and those of another one out of the way.
             model.unpatch_model(unpatch_weights=False)
@@ -110,6 +111,23 @@ class StageLoader:
         """Let go of the run, which holds the options that hold this loader."""
         self._prepare = _released
         self._loaded = None
+
+
+def changes_shapes(patcher: Any) -> bool:
+    """Whether LoRAs give weights other shapes: those of `patcher`, or of another variant, now in place (control LoRAs).
+
+    Set-up reads from the shapes how many channels of conditioning the model takes (Flux, Wan, HunyuanVideo 1.5).
+    """
+    in_place = ((comfy.utils.get_attr(patcher.model, key), kept.weight) for key, kept in patcher.backup.items())
+    return any(now.shape != original.shape for now, original in in_place) or any(
+        _pads(patch[1]) for patches in patcher.patches.values() for patch in patches
+    )
+
+
+def _pads(patch: Any) -> bool:
+    if getattr(patch, "name", None) == "lora":
+        return len(patch.weights) > 5 and patch.weights[5] is not None
+    return isinstance(patch, tuple) and patch[0] == "diff" and len(patch[1]) > 1 and bool(patch[1][1]["pad_weight"])
 
 
 def _released() -> tuple[Any, Any, list]:
