@@ -42,10 +42,6 @@ class Entry:
     label: str
     spec: ScheduleSpec
 
-    @classmethod
-    def of_steps(cls, *pattern: tuple[int, int]) -> Entry:
-        return cls(" ".join(f"{stage + 1}x{steps}" for stage, steps in pattern), ScheduleSpec(2, pattern=pattern))
-
 
 def parse_entries(text: str, unit: str) -> list[Entry]:
     """Splits with commas, spaces or lines between, or patterns such as "1x8 2x12", one a line. Raises StitchError."""
@@ -111,7 +107,7 @@ class Sweep:
         progress = Progress(self.model, len(schedules[0].owners), len(missing))
         try:
             if missing:
-                self._warm_up(sorted({stage for owners in missing for stage in owners}))
+                self._warm_up({stage for owners in missing for stage in owners})
             for entry, schedule in zip(entries, schedules, strict=True):
                 if schedule.owners not in done:
                     done[schedule.owners] = self._sample(entry, self.steps, self.denoise, progress.next_run())
@@ -136,10 +132,10 @@ class Sweep:
         sampling = self.model.get_model_object("model_sampling")
         return entry.spec.resolve(read_trajectory(sampler.sigmas, sampling, whole))
 
-    def _warm_up(self, stages: Sequence[int]) -> None:
+    def _warm_up(self, stages: set[int]) -> None:
         """Load the models and have the device choose its kernels, so that the first run is not the slow one."""
-        pattern = [(stage, 1 if len(stages) == 2 else 2) for stage in stages]
-        self._sample(Entry.of_steps(*pattern), 2, 1.0, _stop_on_interrupt)
+        fraction = 0.5 if len(stages) == 2 else float(SMALL in stages)  # some schedulers make more than the two steps
+        self._sample(Entry("warm-up", ScheduleSpec(2, (fraction,), "steps")), 2, 1.0, _stop_on_interrupt)
 
     def _sample(self, entry: Entry, steps: int, denoise: float, callback: Callable[..., None]) -> tuple[Tensor, float]:
         """As the host's KSampler samples."""

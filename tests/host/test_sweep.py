@@ -20,6 +20,7 @@ from tstitch.errors import StitchError
 from tstitch.stitched_model import ModelStage
 from tstitch.sweep import Sweep, parse_entries
 from tstitch.sweep_views import qualities, reference_of, speed_quality_figure, table
+from tstitch_testing.host import extra_nodes, run_node
 from tstitch_testing.models import calls_of, conditioning, gaussian_model
 from tstitch_testing.sampling import ksample, stitched
 
@@ -135,6 +136,14 @@ def stop_in_third_run() -> Iterator[None]:
     yield
     comfy.utils.set_progress_bar_global_hook(previous)
     comfy.model_management.interrupt_current_processing(False)
+
+
+def test_schedulers_that_make_another_number_of_steps_are_swept_too() -> None:
+    """Of two steps, ddim_uniform makes three for an LCM model and a sampler that leaves the last but one out."""
+    advanced = extra_nodes("nodes_model_advanced")
+    lcm = run_node(advanced.ModelSamplingDiscrete, model=gaussian_model(), sampling="lcm", zsnr=False)[0]
+    given = sweep(None, lcm, sampler_name="uni_pc", scheduler="ddim_uniform")
+    assert [found.small_steps > 0 for found in run("0, 0.4", given)] == [False, True]
 
 
 def test_an_interrupted_sweep_goes_on_where_it_stopped(stop_in_third_run: None) -> None:
