@@ -14,7 +14,7 @@ from benchmarks.rows import (
     pair_rows,
     pairs_of,
     read,
-    speedup,
+    speed_of,
     xl_alone,
 )
 from tstitch.plots import INK, PAPER, SEQUENCE, SOFT, TEXT, add_legend, color_of, new_axes
@@ -27,32 +27,28 @@ def draw_tradeoff(results: dict[str, Any]) -> Any:
     """FID over speed-up for each pair, the other order and fewer steps, with the Pareto front of all that is shown."""
     title = "Quality against speed, starter models"
     figure, axes = new_axes(title, "speed-up over XL alone", "FID, lower is better", width=1240)
-    rows = {row["key"]: row for row in results["rows"]}
+    order, fewer = ((read(name) or {"rows": []})["rows"] for name in ("order", "fewer_steps"))
+    large_first = [row for row in order if order_of(row["pattern"]) == "large first"]
+    alone = [row for row in fewer if row["models"] == "XL"]
+    few = [row for row in fewer if row["models"] != "XL" and row["steps"] < max(other["steps"] for other in alone)]
+    rows = list({row["key"]: row for row in (*results["rows"], *large_first, *fewer)}.values())
+    speed = speed_of(rows)
+
+    def draw_curve(curve: list[Row], style: str, **options: Any) -> None:
+        axes.plot([speed(row) for row in curve], [row["fid"] for row in curve], style, linewidth=2.5, **options)
+
     for index, pair in enumerate(pairs_of(results["rows"])):
-        draw_curve(axes, pair_rows(results["rows"], pair), "o-", color=color_of(index), label=pair)
-    order = read("order")
-    if order is not None:
-        large_first = [row for row in order["rows"] if order_of(row["pattern"]) == "large first"]
-        rows |= {row["key"]: row for row in large_first}
-        draw_curve(axes, sorted(large_first, key=speedup), "^-", color=color_of(3), label="XL first, then S")
-    fewer = read("fewer_steps")
-    if fewer is not None:
-        rows |= {row["key"]: row for row in fewer["rows"]}
-        alone = [row for row in fewer["rows"] if row["models"] == "XL"]
-        few = [row for row in fewer["rows"] if row["models"] != "XL" and row["steps"] < max(x["steps"] for x in alone)]
-        draw_curve(axes, sorted(alone, key=speedup), "s:", color=SOFT, label="XL with fewer steps")
-        draw_curve(axes, sorted(few, key=speedup), "D:", color=color_of(4), label="both")
-    draw_curve(axes, front(list(rows.values())), "--", color=INK, label="Pareto front")
+        draw_curve(pair_rows(results["rows"], pair), "o-", color=color_of(index), label=pair)
+    draw_curve(sorted(large_first, key=speed), "^-", color=color_of(3), label="XL first, then S")
+    draw_curve(sorted(alone, key=speed), "s:", color=SOFT, label="XL with fewer steps")
+    draw_curve(sorted(few, key=speed), "D:", color=color_of(4), label="both")
+    draw_curve(front(rows), "--", color=INK, label="Pareto front")
     axes.set_xscale("log")
-    axes.set_xticks([tick for tick in TICKS if tick <= 1.1 * max(map(speedup, rows.values()))])
+    axes.set_xticks([tick for tick in TICKS if tick <= 1.1 * max(map(speed, rows))])
     axes.set_xticks([], minor=True)
     axes.xaxis.set_major_formatter("{x:g}x")
     add_legend(axes, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
-
-
-def draw_curve(axes: Any, rows: list[Row], style: str, **options: Any) -> None:
-    axes.plot([speedup(row) for row in rows], [row["fid"] for row in rows], style, linewidth=2.5, **options)
 
 
 def draw_simplex(results: dict[str, Any]) -> Any:
@@ -62,12 +58,12 @@ def draw_simplex(results: dict[str, Any]) -> Any:
     figure, axes = new_axes(title, "fraction of the steps on S, the first", "then on B; the rest is XL's", height=800)
     points = [(fraction_of(row, "S"), fraction_of(row, "B"), row) for row in results["rows"]]
     small, middle, rows = zip(*points, strict=True)
-    values = [row["fid"] for row in rows]
+    values, speed = [row["fid"] for row in rows], speed_of(list(rows), xl_alone)
     axes.scatter(small, middle, c=values, cmap=f"{SEQUENCE}_r", s=1500, marker="s")
     bright = (min(values) + max(values)) / 2
     for x, y, row in points:
         words = {"color": PAPER if row["fid"] < bright else INK, "fontsize": TEXT - 8}
-        axes.annotate(f"{row['fid']:.2f}\n{speedup(row, xl_alone):.1f}x", (x, y), ha="center", va="center", **words)
+        axes.annotate(f"{row['fid']:.2f}\n{speed(row):.1f}x", (x, y), ha="center", va="center", **words)
     axes.set_xticks(FIFTHS)
     axes.set_yticks(FIFTHS)
     return figure

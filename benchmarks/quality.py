@@ -79,8 +79,10 @@ def together() -> list[Setting]:
     """
     early = (0,) * 8 + (1,) * 12
     return [
-        Setting(("XL",), (0,) * STEPS, SAMPLER, 2.0),
-        Setting(("XL",), (0,) * 10, SAMPLER, 2.0),
+        *(Setting(("XL",), (0,) * steps, SAMPLER, 2.0) for steps in (STEPS, 10, 8, 7, 6, 5)),
+        *(Setting(("XL", "S"), (0,) * first + (1,) * 2, SAMPLER, 2.0) for first in (8, 6, 5, 4)),
+        Setting(("S", "XL"), (0,) * 2 + (1,) * 8, SAMPLER, 2.0),
+        Setting(("XL", "XL", "S"), (0,) * 6 + (1,) * 2 + (2,) * 2, SAMPLER, (2.0, 1.0, 1.0)),
         Setting(("XL", "XL"), early, SAMPLER, (2.0, 1.0)),
         Setting(("XL", "XL"), (0,) * 4 + (1,) * 6, SAMPLER, (2.0, 1.0)),
         Setting(("S", "XL"), early, SAMPLER, 2.0),
@@ -108,7 +110,7 @@ def order() -> list[Setting]:
 
 def fewer_steps() -> list[Setting]:
     """The other way to save time, the large model alone with fewer steps; mixtures beside it, and both at once."""
-    fewer = [Setting(("XL",), (0,) * steps, SAMPLER) for steps in (5, 6, 7, 8, 10, 12, 14, 16, STEPS)]
+    fewer = [Setting(("XL",), (0,) * steps, SAMPLER) for steps in (5, 6, 7, 8, 9, 10, 12, 14, 16, STEPS)]
     mixtures = [first_steps("S", "XL", fraction, STEPS, SAMPLER) for fraction in (0.6, 0.5, 0.4, 0.3, 0.2)]
     both = [first_steps("S", "XL", fraction, STEPS // 2, SAMPLER) for fraction in (0.5, 0.4, 0.3, 0.2)]
     return [*fewer, *mixtures, *both]
@@ -117,7 +119,10 @@ def fewer_steps() -> list[Setting]:
 def seam() -> list[Setting]:
     """One loop against two chained samplers, where few steps make the lost history of the solver matter most."""
     return [
-        first_steps("S", "XL", 0.4, steps, SAMPLER, chained=chained) for steps in (10, 20) for chained in (False, True)
+        first_steps("S", "XL", 0.4, steps, sampler, chained=chained)
+        for sampler in (SAMPLER, "uni_pc", "res_multistep")
+        for steps in (10, 20)
+        for chained in (False, True)
     ]
 
 
@@ -135,6 +140,15 @@ def spread() -> list[Setting]:
     ]
 
 
+def spread_guided() -> list[Setting]:
+    """The same with guidance."""
+    return [
+        Setting(models, owners, SAMPLER, 2.0, seed=seed)
+        for seed in (0, 1, 2)
+        for models, owners in ((("XL",), (0,) * STEPS), (("XL", "S"), (0,) * 8 + (1,) * 2))
+    ]
+
+
 GROUPS: dict[str, Callable[[], list[Setting]]] = {
     "tradeoff": partial(tradeoff, STEPS, SAMPLER),
     "simplex": partial(simplex, STEPS, SAMPLER),
@@ -149,6 +163,7 @@ GROUPS: dict[str, Callable[[], list[Setting]]] = {
     "fewer_steps": fewer_steps,
     "seam": seam,
     "spread": spread,
+    "spread_guided": spread_guided,
     "planned": plan.settings,
 }
 

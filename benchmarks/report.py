@@ -32,18 +32,20 @@ INTRODUCTION = """# What was measured
 Every section is made by `python dev.py bench NAME` from `results/NAME.json`; this file is generated. Quality is FID,
 precision, recall and class accuracy of the starter models against Fashion-MNIST, in the features of a classifier
 trained on it, so the figures compare with each other and with nothing else. *FID to reconstructions* leaves out the
-blur of the VAE. Speed-ups beside quality are those of the model calls, from what `speed` measured a step of each
-model to cost in float32 with guidance; the pictures are drawn in bfloat16. What the Shortcut model does in few steps is
-in the [model card](../models/README.md).
+blur of the VAE. *By calls* is the speed-up of the model calls, from what `speed` measured a step of each model to cost
+in float32 with guidance; the pictures are drawn in bfloat16. Rows are of one seed unless they name another. What the
+Shortcut model does in few steps is in the [model card](../models/README.md).
 
 Every ratio of times is the median of the ratios within a round, so it is not that of the medians beside it."""
-WALL_TIME = """*Seconds* and *as timed*, beside quality, are the wall time of ten pictures in bfloat16 and the speed-up
-in it (`python dev.py bench wall_time`): every run was timed {rounds} times, in {processes} processes, between two of XL
-with 20 steps, on {machine}. For the run in the middle, half of these lie within {within:.0f} % of their median. Ten
+WALL_TIME = """*As timed* is the speed-up in wall time of ten pictures in bfloat16 (`python dev.py bench wall_time`),
+and *seconds* what XL takes with 20 steps, over that. Every run was timed between two of XL with 20 steps, {rounds}
+times, one model alone {rounds_alone} times, in a random order, on {machine}. For the run
+in the middle, half of these lie within {within:.1f} % of their median. Findings and figures go by this time. Ten
 unguided pictures are little work for the smaller models, so what a step costs besides them weighs more there."""
 OVERHEAD = (
     "*Overhead* is what a run spends outside of the networks beyond what its steps spend there with each model alone,"
-    " as a part of the ideal time: it is free of the networks' own noise."
+    " as a part of the ideal time: free of the networks' own noise, and blind to what a switch costs within them, which"
+    " *over ideal* shows."
 )
 CHAINED = """How far the latents of two chained samplers are from those of one loop, as a part of their norm. Exactly
 the same: {exact}. Samplers that remember earlier steps, draw new noise, or
@@ -159,7 +161,8 @@ def plan(results: dict[str, Any]) -> str:
     compared = (
         f"{len(rows)} random schedules of S, B and XL, {setting['batch']} pictures, {setting['steps']} steps: seconds"
         " as predicted by T-Stitch Profile right before and after each run, and as measured; medians of"
-        f" {setting['rounds']} rounds. The largest difference is {100 * worst:.1f} %."
+        f" {setting['rounds']} rounds. The ratio farthest from 1 is {100 * worst:.1f} % from it; a single run can be"
+        " farther."
     )
     recommended = f"What T-Stitch Plan recommends, at a tolerance of {recommendation['tolerance']:g}:"
     return "\n\n".join(
@@ -232,7 +235,7 @@ def quality(caption: str, reference: Callable[[Row], Reference]) -> Callable[[di
         ]
         header = ["models", "steps", "sampler", "cfg", "", "FID", "FID to reconstructions", "accuracy"]
         full_caption = f"{caption} {pictures(results)} a row.{progress(results)}"
-        header += ["precision", "recall", "speed-up", *(["seconds", "as timed"] if any(times) else [])]
+        header += ["precision", "recall", "by calls", *(["seconds", "as timed"] if any(times) else [])]
         return captioned(full_caption, header, rows)
 
     return show
@@ -261,7 +264,8 @@ def pictures(results: dict[str, Any]) -> str:
 
 
 TENTHS = "S, then B, then XL, in tenths of the steps."
-TWENTY = "20 steps, cfg 1, one seed unless said."
+TWENTY = "20 steps, cfg 1."
+SEAM = "One loop against two chained samplers; speed-ups are those over 20 steps of dpmpp_2m of XL."
 SOLVERS = (
     "Against XL alone with the same steps. The host's ddpm adds noise to the image at full weight, as in models that"
     " predict noise; these are flow models, which fade the image out, so it draws them worse the more steps it takes."
@@ -285,10 +289,11 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "order": ("Order", quality(f"Small first, and otherwise. {TWENTY}", twenty_steps)),
     "fewer_steps": ("Fewer steps instead", quality("XL alone with fewer steps, against 20.", twenty_steps)),
     "solvers": ("Solvers", quality(SOLVERS, xl_alone)),
-    "seam": ("The seam", quality("One loop against two chained samplers.", xl_alone)),
+    "seam": ("The seam", quality(SEAM, twenty_steps)),
     "complements": ("Complements", quality("Against 20 steps of XL.", twenty_steps)),
     "together": ("Guided", quality("With guidance; against 20 guided steps of XL.", twenty_guided_steps)),
     "spread": ("Spread", quality("More seeds.", twenty_steps)),
+    "spread_guided": ("Spread, guided", quality("More seeds, with guidance.", twenty_guided_steps)),
     "planned": ("Planned", quality("What planning recommends (`results/plan.json`), three seeds.", twenty_steps)),
 }
 
@@ -302,7 +307,8 @@ def report() -> str:
     times = read("wall_time")
     if times is not None:
         within = 100 * median(row["within"] for row in times["runs"])
-        parts.append(WALL_TIME.format(**times["setting"], machine=machine_line(times), within=within))
+        words = {"machine": machine_line(times), "within": within}
+        parts.append(WALL_TIME.format(**times["setting"], **words))
     for name, (title, show) in SECTIONS.items():
         results = read(name)
         if results is not None:

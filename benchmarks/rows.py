@@ -1,15 +1,15 @@
 """What the results say: rows of quality with the speed-up of their model calls, and what follows from them.
 
-A speed-up is that of the model calls: how often a picture went through each model, times what `speed` measured a step
-of that model to cost, against a reference. It does not depend on how busy the machine was while thousands of pictures
-were drawn.
+A speed-up is that of the wall time of ten pictures, which `wall_time` measures apart from the thousands that a row is
+drawn from; or that of the model calls: how often a picture went through each model, times what `speed` measured a step
+of that model to cost. Both are against a reference.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,6 +58,7 @@ def twenty_guided_steps(row: Row) -> Reference:
 
 
 def speedup(row: Row, reference: Callable[[Row], Reference] = twenty_steps) -> float:
+    """Of the model calls."""
     return cost(reference(row).calls) / cost(row["calls"])
 
 
@@ -77,6 +78,16 @@ def timed_speedup(reference: str, run: str) -> float | None:
     """Of wall time, where both runs have been timed."""
     slow, fast = wall_times().get(reference), wall_times().get(run)
     return fast["speedup"] / slow["speedup"] if slow and fast else None
+
+
+def speed_of(rows: list[Row], reference: Callable[[Row], Reference] = twenty_steps) -> Callable[[Row], float]:
+    """The speed-up of any of `rows`: of wall time where all of them have been timed, else of the model calls."""
+    timed = {row["key"]: timed_speedup(reference(row).run, run_of(row)) for row in rows}
+
+    def speed(row: Row) -> float:
+        return timed[row["key"]] or 0.0
+
+    return partial(speedup, reference=reference) if None in timed.values() else speed
 
 
 def fraction_of(row: Row, model: str) -> float:
@@ -111,20 +122,35 @@ def pair_rows(rows: list[Row], pair: str) -> list[Row]:
     return [row for row in (first, *stitched, last) if row is not None]
 
 
-def seed_spread() -> float:
-    """Largest less smallest FID of XL alone over the seeds of `spread`."""
-    spread = read("spread")
-    assert spread is not None
-    found = [row["fid"] for row in spread["rows"] if row["models"] == "XL"]
-    return round(max(found) - min(found), 3)
+class Spread(NamedTuple):
+    """Largest less smallest over seeds."""
+
+    fid: float
+    accuracy: float
+
+
+def seed_spread(guided: bool) -> Spread:
+    """Of XL alone in 20 steps."""
+    results = read("spread_guided" if guided else "spread")
+    assert results is not None
+    alone = [row for row in results["rows"] if row["models"] == "XL"]
+    fids, accuracies = ([row[key] for row in alone] for key in ("fid", "accuracy"))
+    return Spread(round(max(fids) - min(fids), 3), round(max(accuracies) - min(accuracies), 4))
+
+
+def is_lossless(row: Row, alone: Row) -> bool:
+    """No worse than `alone`, the large model's row, by more than seeds differ."""
+    spread = seed_spread(guided=alone["cfg"] != "1")
+    worse = round(row["fid"] - alone["fid"], 3), round(alone["accuracy"] - row["accuracy"], 4)
+    return worse[0] <= spread.fid and worse[1] <= spread.accuracy
 
 
 def lossless(rows: list[Row], pair: str) -> Row:
-    """That of the largest fraction up to which no row loses more FID to the large model alone than seeds differ by."""
+    """That of the largest fraction up to which every row is without loss against the large model alone."""
     first, *others = pair_rows(rows, pair)
     best = first
     for row in others:
-        if round(row["fid"] - first["fid"], 3) > seed_spread():
+        if not is_lossless(row, first):
             break
         best = row
     return best
@@ -133,7 +159,8 @@ def lossless(rows: list[Row], pair: str) -> Row:
 def front(rows: list[Row]) -> list[Row]:
     """Those that no other row beats in both speed-up and FID, the slowest first."""
     best: list[Row] = []
-    for row in sorted(rows, key=lambda row: (-speedup(row), row["fid"])):
+    speed = speed_of(rows)
+    for row in sorted(rows, key=lambda row: (-speed(row), row["fid"])):
         if not best or row["fid"] < best[-1]["fid"]:
             best.append(row)
     return best[::-1]

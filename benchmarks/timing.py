@@ -5,7 +5,8 @@ from __future__ import annotations
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -66,26 +67,36 @@ def measure(
 
 def timed(run: Callable[[], object]) -> float:
     started = time.perf_counter()
-    run()
+    with_room(run)
     return time.perf_counter() - started
 
 
-def measure_beside(
-    reference: Callable[[], object], runs: Runs, rounds: int, title: str = "rounds"
-) -> tuple[Seconds, list[float]]:
-    """How many times faster than `reference` each run is, round by round, and all seconds of `reference`.
+def with_room(run: Callable[[], object]) -> object:
+    """Call `run` where it does not meet the edge of a chunk of Python's stack.
 
-    It runs right before and right after each of them, for rounds so long that the machine's speed changes within one.
+    The interpreter keeps its frames in chunks of 16 KiB. Where calls go to and fro over the edge of one, each takes a
+    new chunk from the system and gives it back: milliseconds a step here, for whatever run happens to be so deep.
+    """
+    return run()
+
+
+# A frame of 40 KB makes a chunk of 64, the rest of which is for the calls below.
+with_room.__code__ = with_room.__code__.replace(co_stacksize=5000)
+
+
+def measure_beside(
+    reference: Callable[[], object], runs: Runs, turns: Sequence[str], title: str = "turns"
+) -> tuple[Seconds, list[float]]:
+    """How many times faster than `reference` each run is, in the order of `turns`, and all seconds of `reference`.
+
+    It runs right before and right after each of them, as the machine's speed changes while all take their turns.
     """
     ratios: Seconds = {name: [] for name in runs}
     beside = [timed(reference)]
-    with tqdm(total=rounds * len(runs), desc=title, unit="run") as progress:
-        for _ in range(rounds):
-            for name, run in runs.items():
-                seconds = timed(run)
-                beside.append(timed(reference))
-                ratios[name].append(sum(beside[-2:]) / 2 / seconds)
-                progress.update()
+    for name in tqdm(turns, desc=title, unit="run"):
+        seconds = timed(runs[name])
+        beside.append(timed(reference))
+        ratios[name].append(sum(beside[-2:]) / 2 / seconds)
     return ratios, beside
 
 
@@ -117,8 +128,12 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def machine() -> dict[str, Any]:
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
+    return {"processor": processor(), "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def processor() -> str:
+    """The name of its model where the system tells it, as Linux does; else of its architecture."""
+    known = Path("/proc/cpuinfo")
+    lines = known.read_text(encoding="utf-8").splitlines() if known.is_file() else []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, "") or platform.processor() or platform.machine()

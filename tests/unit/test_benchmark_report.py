@@ -7,8 +7,9 @@ import pytest
 from benchmarks import findings
 from benchmarks import report as report_module
 from benchmarks import rows as rows_module
+from benchmarks.quality import GROUPS
 from benchmarks.report import REPORT, SECTIONS, report, timed_columns
-from benchmarks.rows import Reference, front
+from benchmarks.rows import Reference, Spread, front, speed_of, twenty_steps
 
 
 def test_the_report_is_that_of_the_results() -> None:
@@ -17,7 +18,8 @@ def test_the_report_is_that_of_the_results() -> None:
 
 def test_the_front_is_what_nothing_beats_in_both() -> None:
     rows = [
-        {"fid": fid, "calls": {"XL": calls}} for fid, calls in ((0.4, 20), (0.5, 12), (0.6, 14), (0.5, 10), (0.9, 4))
+        {"key": f"{calls} {fid}", "fid": fid, "calls": {"XL": calls}}
+        for fid, calls in ((0.4, 20), (0.5, 12), (0.6, 14), (0.5, 10), (0.9, 4))
     ]
     assert [(row["fid"], row["calls"]["XL"]) for row in front(rows)] == [(0.4, 20), (0.5, 10), (0.9, 4)]
 
@@ -28,10 +30,19 @@ def rows_of(fids: dict[int, float]) -> list[dict[str, object]]:
     for first, fid in fids.items():
         calls = {name: count for name, count in (("S", first), ("XL", 10 - first)) if count}
         models = "\N{RIGHTWARDS ARROW}".join(calls)
-        rows.append({"key": f"{first} seed 0", "models": models, "calls": calls, "steps": 10, "fid": fid})
+        row = {"key": f"{first} seed 0", "models": models, "calls": calls, "steps": 10, "cfg": "1", "fid": fid}
+        rows.append({**row, "accuracy": 0.9})
     return rows
 
 
+@pytest.fixture
+def seeds_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As much unguided as guided."""
+    for module in (findings, rows_module):
+        monkeypatch.setattr(module, "seed_spread", lambda guided: Spread(0.02, 0.01))
+
+
+@pytest.mark.usefixtures("seeds_differ")
 @pytest.mark.parametrize(
     ("fids", "expected"),
     [
@@ -44,16 +55,34 @@ def rows_of(fids: dict[int, float]) -> list[dict[str, object]]:
 def test_the_lossless_fraction_is_the_last_before_a_loss(
     monkeypatch: pytest.MonkeyPatch, fids: dict[int, float], expected: str
 ) -> None:
-    for module in (findings, rows_module):
-        monkeypatch.setattr(module, "seed_spread", lambda: 0.02)
     monkeypatch.setattr(rows_module, "seconds_alone", lambda: {"S": 1.0, "XL": 2.0})
     statement = findings.largest_lossless(rows_of(fids))
     assert statement.endswith(f"S\N{RIGHTWARDS ARROW}XL {expected}.")
 
 
+@pytest.mark.usefixtures("seeds_differ")
+@pytest.mark.parametrize(("accuracy", "expected"), [(0.89, "0.2 (1.11x)"), (0.889, "0 (1.00x)")])
+def test_a_loss_of_accuracy_is_a_loss(monkeypatch: pytest.MonkeyPatch, accuracy: float, expected: str) -> None:
+    monkeypatch.setattr(rows_module, "seconds_alone", lambda: {"S": 1.0, "XL": 2.0})
+    rows = rows_of({0: 0.3, 2: 0.31, 10: 0.4})
+    rows[1]["accuracy"] = accuracy
+    assert findings.largest_lossless(rows).endswith(f"XL {expected}.")
+
+
+def test_seeds_are_compared_with_the_same_guidance(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = {"spread": ((0.31, 0.85), (0.33, 0.862), (0.32, 0.855)), "spread_guided": ((0.4, 0.97), (0.44, 0.971))}
+    rows = {
+        group: [{"models": "XL", "fid": fid, "accuracy": accuracy} for fid, accuracy in values]
+        + [{"models": "S", "fid": 9.0, "accuracy": 0.1}]
+        for group, values in figures.items()
+    }
+    monkeypatch.setattr(rows_module, "read", lambda name: {"rows": rows[name]})
+    assert rows_module.seed_spread(guided=False) == Spread(0.02, 0.012)
+    assert rows_module.seed_spread(guided=True) == Spread(0.04, 0.001)
+
+
+@pytest.mark.usefixtures("seeds_differ")
 def test_the_lossless_fraction_is_told_with_its_wall_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (findings, rows_module):
-        monkeypatch.setattr(module, "seed_spread", lambda: 0.02)
     monkeypatch.setattr(rows_module, "seconds_alone", lambda: {"S": 1.0, "XL": 2.0})
     monkeypatch.setattr(rows_module, "wall_times", lambda: {"0": {"speedup": 1.25}, "2": {"speedup": 1.5}})
     assert findings.largest_lossless(rows_of({0: 0.3, 2: 0.31, 10: 0.4})).endswith("0.2 (1.11x, 1.20x as timed).")
@@ -69,7 +98,17 @@ def test_tables_have_wall_times_where_all_rows_do(monkeypatch: pytest.MonkeyPatc
     assert timed_columns(rows[:1], lambda _: Reference({}, "unknown")) == [[]]
 
 
-@pytest.mark.parametrize("name", ["tradeoff", "simplex", "ddim_50", "ddim_100", "solvers", "seam", "together", "order"])
+def test_rows_are_ranked_by_wall_time_where_all_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows_module, "seconds_alone", lambda: {"S": 1.0, "XL": 2.0})
+    times = {twenty_steps({}).run: {"speedup": 1.0}, "0": {"speedup": 1.5}, "5": {"speedup": 1.25}}
+    monkeypatch.setattr(rows_module, "wall_times", lambda: times)
+    rows = rows_of({0: 0.3, 5: 0.4, 2: 0.4})
+    timed, called = speed_of(rows[:2]), speed_of(rows)
+    assert [timed(row) for row in rows[:2]] == [1.5, 1.25]
+    assert called(rows[1]) > called(rows[2]) > called(rows[0])
+
+
+@pytest.mark.parametrize("name", [name for name in SECTIONS if name in GROUPS])
 def test_every_table_of_quality_has_wall_times(name: str) -> None:
     """The references are runs that have been timed."""
     results = rows_module.read(name)
@@ -84,12 +123,13 @@ def test_a_group_that_has_only_begun_is_shown() -> None:
 def test_fewer_steps_are_compared_at_no_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows_module, "seconds_alone", lambda: {"S": 1.0, "XL": 10.0})
     rows = rows_of({4: 0.5})
-    rows += [{"models": "XL", "calls": {"XL": steps}, "steps": steps, "fid": steps / 100} for steps in (5, 6, 7)]
+    alone = {"models": "XL", "cfg": "1"}
+    rows += [{"key": f"XL {n}", **alone, "calls": {"XL": n}, "steps": n, "fid": n / 100} for n in (5, 6, 7)]
     assert findings.fewer_steps_instead(rows).endswith("0.4 with 10 steps has 0.500, XL with 6 0.060.")
 
 
+@pytest.mark.usefixtures("seeds_differ")
 def test_the_fastest_lossless_row_is_found_among_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(findings, "seed_spread", lambda: 0.02)
     monkeypatch.setattr(rows_module, "seconds_alone", lambda: {"S": 1.0, "XL": 10.0})
     plain = {
         "key": "",
@@ -102,7 +142,7 @@ def test_the_fastest_lossless_row_is_found_among_all(monkeypatch: pytest.MonkeyP
         "accuracy": 0.9,
     }
     rows = [
-        plain | {"calls": {"XL": calls}, "fid": fid, "pattern": f"1x{calls}", "cfg": cfg}
+        plain | {"key": f"{calls}", "calls": {"XL": calls}, "fid": fid, "pattern": f"1x{calls}", "cfg": cfg}
         for calls, fid, cfg in ((20, 0.3, "1"), (12, 0.32, "1"), (8, 0.31, "2, 1"), (5, 0.321, "1"))
     ]
     assert findings.fastest_lossless(rows).endswith(
@@ -142,7 +182,7 @@ def test_mixtures_are_compared_within_a_seed(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_one_loop_comes_before_the_chain() -> None:
     rows = [
-        {"steps": steps, "chained": chained, "fid": fid}
+        {"sampler": "euler", "steps": steps, "chained": chained, "fid": fid}
         for steps, chained, fid in ((20, True, 0.4), (20, False, 0.3), (10, False, 0.5), (10, True, 0.6))
     ]
-    assert findings.chains(rows).endswith("0.500 and 0.600 at 10 steps, 0.300 and 0.400 at 20 steps.")
+    assert findings.chains(rows).endswith("of one loop: euler +0.100 at 20 steps, +0.100 at 10 steps.")

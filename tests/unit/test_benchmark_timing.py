@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import resource
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import timing
+from benchmarks import timing, wall_time
+from benchmarks.drawing import Setting
 from benchmarks.timing import Networks, measure, measure_beside, switching
 
 
@@ -48,13 +53,59 @@ def test_switching_is_counted_from_what_each_step_costs_alone() -> None:
 
 
 def test_a_run_is_compared_with_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine takes twice as long from the second round on."""
+    """The machine takes twice as long from the third run on."""
     clock = [0.0]
 
     def work(seconds: float) -> None:
         clock[0] += seconds if clock[0] < 18 else 2 * seconds
 
     monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
-    ratios, beside = measure_beside(lambda: work(4.0), {"half": lambda: work(2.0), "same": lambda: work(4.0)}, 2)
+    runs = {"half": lambda: work(2.0), "same": lambda: work(4.0), "never": lambda: work(1.0)}
+    ratios, beside = measure_beside(lambda: work(4.0), runs, ["half", "same", "half", "same"])
     assert beside == [4.0, 4.0, 4.0, 8.0, 8.0]
-    assert ratios == {"half": [2.0, 1.5], "same": [1.0, 1.0]}
+    assert ratios == {"half": [2.0, 1.5], "same": [1.0, 1.0], "never": []}
+
+
+def test_what_is_timed_meets_no_edge_of_a_chunk_of_the_stack() -> None:
+    """However deep it is called from; without the room, some of these take a page from the system for every call."""
+
+    def at(depth: int, run: Callable[[], object]) -> object:
+        return run() if depth == 0 else at(depth - 1, run)
+
+    def faults(depth: int) -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        at(depth, lambda: timing.timed(lambda: [at(8, lambda: None) for _ in range(300)]))
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    assert max(faults(depth) for depth in range(0, 240, 4)) < 150
+
+
+@pytest.fixture
+def wall_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of a machine that has measured two runs in two processes."""
+    path = tmp_path / "wall_time.json"
+    monkeypatch.setattr(wall_time, "RESULTS", path)
+    wall_time.write({"fast": [2.0, 2.2, 1.8], "slow": [0.5]}, [0.4, 0.8])
+    return path
+
+
+def test_wall_times_are_kept_with_every_ratio(wall_times: Path) -> None:
+    results = json.loads(wall_times.read_text(encoding="utf-8"))
+    reference, fast, slow = results["runs"]
+    assert reference["run"] == results["setting"]["reference"]
+    assert (reference["speedup"], reference["seconds"]) == (1.0, 0.6)
+    assert fast == {"run": "fast", "speedup": 2.0, "seconds": 0.3, "within": 0.1, "ratios": [2.0, 2.2, 1.8]}
+    assert slow["seconds"] == 1.2
+    assert wall_time.known_ratios() == ({"fast": [2.0, 2.2, 1.8], "slow": [0.5]}, [0.4, 0.8])
+
+
+def test_wall_times_of_another_machine_are_not_kept(wall_times: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wall_time, "machine", lambda: {"processor": "another"})
+    assert wall_time.known_ratios() == ({}, [])
+
+
+def test_what_mixtures_are_compared_with_is_timed_oftener() -> None:
+    alone, mixture = wall_time.REFERENCE, Setting(("S", "XL"), (0, 1), "euler")
+    few, many = [1.0] * 3, [1.0] * 6
+    assert [wall_time.is_complete(setting, few) for setting in (alone, mixture)] == [False, True]
+    assert wall_time.is_complete(alone, many)
