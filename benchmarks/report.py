@@ -142,7 +142,8 @@ def memory(results: dict[str, Any]) -> str:
     caption = (
         "Peak resident memory of a child process over a run in which two models take turns, the small one half as"
         " large; loading a model takes memory of its own there, as on a GPU. *Samplers* are KSampler (Advanced) nodes,"
-        " one an interval: the host's own way keeps what fits."
+        " one an interval, and *boundary* is a whole run over the noise levels of each: the host's own way keeps what"
+        " fits. The *bare loop* has no host, so it holds both."
     )
     return captioned(caption, ["", "peak", "over the large model alone"], rows)
 

@@ -22,6 +22,8 @@ if __name__ == "__main__":
 
 import comfy.model_management as mm
 import comfy.ops
+import comfy.sample
+import comfy.samplers
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -36,7 +38,8 @@ BLOCK = 4 * WIDTH**2  # bytes
 SMALL, LARGE = 6, 12  # blocks: 96 and 192 MiB
 AMPLE, SCARCE = 100 * BLOCK, (LARGE + 4) * BLOCK
 RUNS = {"large alone": AMPLE, "swap": AMPLE, "keep": AMPLE, "auto": AMPLE, "auto, too little room": SCARCE}
-RUNS |= {"samplers": AMPLE, "samplers, too little room": SCARCE}
+RUNS |= {"samplers": AMPLE, "samplers, too little room": SCARCE, "boundary": AMPLE, "boundary, too little room": SCARCE}
+RUNS["bare loop"] = AMPLE
 INTERVAL, STEPS = 2, 8
 PATTERN = " ".join(f"{1 + turn % 2}x{INTERVAL}" for turn in range(STEPS // INTERVAL))
 
@@ -95,8 +98,8 @@ def measure(device: Device, folder: Path, run: str) -> dict[str, Any]:
     small = device.model("small", DiskDenoiser, SMALL, 0.1, 0.5, folder=folder)
     large = device.model("large", DiskDenoiser, LARGE, 0.4, 0.9, folder=folder)
     policy = run.split(",")[0]
-    if policy == "samplers":
-        draw = partial(chain, small, large)
+    if policy in CHAINS:
+        draw = partial(CHAINS[policy], small, large)
     else:
         model = large if policy == "large alone" else stitched([small, large], pattern=PATTERN, memory=policy)
         draw = partial(ksample, model, "dpmpp_2m", steps=STEPS)
@@ -128,6 +131,37 @@ def chain(small: Any, large: Any) -> Tensor:
             return_with_leftover_noise="disable" if start + INTERVAL == STEPS else "enable",
         )
     return latent["samples"]
+
+
+def boundary_chain(small: Any, large: Any) -> Tensor:
+    """What samplers for pairs of experts do: a whole run over the noise levels of each interval."""
+    sigmas = comfy.samplers.calculate_sigmas(large.get_model_object("model_sampling"), "normal", STEPS)
+    x = torch.zeros(2, 4, 6, 5)
+    for start in range(0, STEPS, INTERVAL):
+        noise = comfy.sample.prepare_noise(x, 1) if start == 0 else torch.zeros_like(x)
+        conds = (conditioning(0.4), conditioning(-0.2))
+        model, solver = (small, large)[start // INTERVAL % 2], comfy.samplers.sampler_object("dpmpp_2m")
+        levels = sigmas[start : start + INTERVAL + 1]
+        x = comfy.sample.sample_custom(model, noise, 3.0, solver, levels, *conds, x, disable_pbar=True, seed=1)
+    return x
+
+
+def bare_loop(small: Any, large: Any) -> Tensor:
+    """Euler with nothing that manages memory: both models are loaded and stay."""
+    mm.load_models_gpu([small, large])
+    sigmas = comfy.samplers.calculate_sigmas(large.get_model_object("model_sampling"), "normal", STEPS)
+    x = sigmas[0] * comfy.sample.prepare_noise(torch.zeros(2, 4, 6, 5), 1)
+    text = conditioning(0.4)[0][0].expand(len(x), -1, -1)
+    for step in range(STEPS):
+        sigma, following = sigmas[step], sigmas[step + 1]
+        options = {"sigmas": sigma[None], "sample_sigmas": sigmas}
+        model = (small, large)[step // INTERVAL % 2].model
+        denoised = model.apply_model(x, sigma.expand(len(x)), c_crossattn=text, transformer_options=options)
+        x = denoised + (x - denoised) * following / sigma
+    return x
+
+
+CHAINS = {"samplers": chain, "boundary": boundary_chain, "bare loop": bare_loop}
 
 
 def main(folder: Path) -> None:
