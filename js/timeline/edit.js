@@ -10,6 +10,7 @@ import {
   levelsAndSplits,
   resolve,
   roundHalfUp,
+  stepsOfPattern,
 } from "./schedule.js";
 
 /** @typedef {import("./schedule.js").Spec} Spec */
@@ -277,7 +278,7 @@ export function addBoundary(spec, run, boundary) {
  */
 export function canAdd(spec, run) {
   if (spec.pattern.length) {
-    return spec.pattern.reduce((sum, { steps }) => sum + steps, 0) === run.steps;
+    return stepsOfPattern(spec.pattern) === run.steps;
   }
   return spec.splits.length < spec.stages - 1 && canSplit(spec.unit, run);
 }

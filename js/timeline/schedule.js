@@ -266,12 +266,17 @@ function stepBounds({ splits, unit }, run) {
   return splits.map((split) => split - first);
 }
 
+/** @param {Spec["pattern"]} pattern */
+export function stepsOfPattern(pattern) {
+  return pattern.reduce((sum, { steps }) => sum + steps, 0);
+}
+
 /**
  * @param {Spec["pattern"]} pattern
  * @param {Run} run
  */
 function ownersOfPattern(pattern, run) {
-  const total = pattern.reduce((sum, { steps }) => sum + steps, 0);
+  const total = stepsOfPattern(pattern);
   if (total !== run.steps) {
     throw new ScheduleError(
       `The pattern adds up to ${total} steps, but this run has ${run.steps}: change the counts, or the` +

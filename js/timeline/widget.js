@@ -31,7 +31,17 @@ import {
 import { LevelsCache, plannedRun } from "./levels.js";
 import { positionAt, rulerMarks, stepAt, totalHeight } from "./layout.js";
 import { QueuedKeys } from "./queued.js";
-import { ScheduleError, checkSplits, general, intervalsOf, parseSpec, readSplits, resolve, runOf } from "./schedule.js";
+import {
+  ScheduleError,
+  checkSplits,
+  general,
+  intervalsOf,
+  parseSpec,
+  readSplits,
+  resolve,
+  runOf,
+  stepsOfPattern,
+} from "./schedule.js";
 
 /** @typedef {import("./draw.js").LiveState} LiveState */
 /** @typedef {import("./draw.js").View} View */
@@ -149,7 +159,7 @@ function assumedSteps(splits, unit, pattern, stages) {
   try {
     const spec = parseSpec(splits, unit, pattern, stages);
     const last = unit === "step" ? Math.max(0, ...spec.splits) : 0;
-    return spec.pattern.reduce((sum, { steps }) => sum + steps, 0) || Math.max(ASSUMED_STEPS, last);
+    return stepsOfPattern(spec.pattern) || Math.max(ASSUMED_STEPS, last);
   } catch {
     return ASSUMED_STEPS; // the sentence comes from where the texts are shown
   }
