@@ -85,26 +85,28 @@ def orders(rows: list[Row]) -> str:
     return f"FID {'; '.join(words)}."
 
 
+def added_fid(rows: list[Row], changed: Callable[[Row], bool]) -> dict[tuple[str, int], float]:
+    """What the changed rows have more than the others, by sampler and number of steps."""
+    fids = {(row["sampler"], row["steps"], changed(row)): row["fid"] for row in rows}
+    return {
+        (name, steps): fid - fids[name, steps, False] for (name, steps, is_changed), fid in fids.items() if is_changed
+    }
+
+
 def by_solver(rows: list[Row]) -> str:
     """What 40 % on the small model costs beside the large model alone."""
-    fids = {(row["steps"], row["sampler"], ARROW in row["models"]): row["fid"] for row in rows}
     lost: dict[int, list[str]] = {}
-    for steps, sampler, mixed in fids:
-        if mixed:
-            more = fids[steps, sampler, True] - fids[steps, sampler, False]
-            lost.setdefault(steps, []).append(f"{sampler} {more:+.3f}")
+    for (sampler, steps), more in added_fid(rows, lambda row: ARROW in row["models"]).items():
+        lost.setdefault(steps, []).append(f"{sampler} {more:+.3f}")
     words = [f"at {steps} steps {', '.join(found)}" for steps, found in lost.items()]
     return f"What 40 % on S adds to the FID of XL alone: {'; '.join(words)}."
 
 
 def chains(rows: list[Row]) -> str:
     """What a second sampler adds to the FID of one loop, of each solver at each number of steps."""
-    fids = {(row["sampler"], row["steps"], row["chained"]): row["fid"] for row in rows}
     added: dict[str, list[str]] = {}
-    for sampler, steps, chained in fids:
-        if chained:
-            more = fids[sampler, steps, True] - fids[sampler, steps, False]
-            added.setdefault(sampler, []).append(f"{more:+.3f} at {steps} steps")
+    for (sampler, steps), more in added_fid(rows, lambda row: row["chained"]).items():
+        added.setdefault(sampler, []).append(f"{more:+.3f} at {steps} steps")
     words = [f"{sampler} {', '.join(found)}" for sampler, found in added.items()]
     return f"What two chained samplers add to the FID of one loop: {'; '.join(words)}."
 

@@ -82,12 +82,9 @@ def timed_speedup(reference: str, run: str) -> float | None:
 
 def speed_of(rows: list[Row], reference: Callable[[Row], Reference] = twenty_steps) -> Callable[[Row], float]:
     """The speed-up of any of `rows`: of wall time where all of them have been timed, else of the model calls."""
-    timed = {row["key"]: timed_speedup(reference(row).run, run_of(row)) for row in rows}
-
-    def speed(row: Row) -> float:
-        return timed[row["key"]] or 0.0
-
-    return partial(speedup, reference=reference) if None in timed.values() else speed
+    found = {row["key"]: timed_speedup(reference(row).run, run_of(row)) for row in rows}
+    timed = {key: gain for key, gain in found.items() if gain is not None}
+    return partial(speedup, reference=reference) if len(timed) < len(found) else lambda row: timed[row["key"]]
 
 
 def fraction_of(row: Row, model: str) -> float:
@@ -129,11 +126,16 @@ class Spread(NamedTuple):
     accuracy: float
 
 
-def seed_spread(guided: bool) -> Spread:
-    """Of XL alone in 20 steps."""
+def seeds_alone(guided: bool) -> list[Row]:
+    """XL alone in 20 steps, of each seed from 0."""
     results = read("spread_guided" if guided else "spread")
     assert results is not None
-    alone = [row for row in results["rows"] if row["models"] == "XL"]
+    return [row for row in results["rows"] if row["models"] == "XL"]
+
+
+def seed_spread(guided: bool) -> Spread:
+    """Of XL alone in 20 steps."""
+    alone = seeds_alone(guided)
     fids, accuracies = ([row[key] for row in alone] for key in ("fid", "accuracy"))
     return Spread(round(max(fids) - min(fids), 3), round(max(accuracies) - min(accuracies), 4))
 

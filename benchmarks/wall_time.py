@@ -31,9 +31,7 @@ OFTENER = 2  # times as many rounds for one model alone, with which the mixtures
 def main() -> None:
     settings = measured_settings()
     ratios, reference = known_ratios()
-    while missing := {
-        run: each for run, each in settings.items() if len(ratios.get(run, [])) < PROCESSES * rounds(each)
-    }:
+    while missing := {run: each for run, each in settings.items() if not is_complete(each, ratios.get(run, []))}:
         number = len(reference)
         with get_context("spawn").Pool(1) as pool:
             found, seconds = pool.apply(time_beside_reference, (missing, number))
