@@ -123,14 +123,16 @@ def alternatives(results: dict[str, Any]) -> str:
         f"S{ARROW}XL, {setting['split']} of {setting['steps']} steps on S, the same inputs in one process;"
         f" {setting['batch']} pictures, cfg {setting['cfg']:g}, medians of {setting['rounds']} rounds."
     )
-    rows = [[row["run"], f"{row['seconds']:.3f}", f"{row['over_one_loop']:.3f}"] for row in results["runs"]]
-    differences = {row["sampler"]: row["difference"] for row in results["samplers"]}
-    exact = [name for name, difference in differences.items() if difference == 0]
-    others = [[name, f"{100 * difference:.2f} %"] for name, difference in differences.items() if difference]
+    rows = [
+        [row["run"], f"{row['seconds']:.3f}", f"{row['over_one_loop']:.3f}", f"{100 * row['difference']:.4f} %"]
+        for row in results["runs"]
+    ]
+    exact = [row["sampler"] for row in results["samplers"] if row["same"]]
+    others = [[row["sampler"], f"{100 * row['difference']:.2f} %"] for row in results["samplers"] if not row["same"]]
     return "\n\n".join(
         [
             caption,
-            table(["", "seconds", "over one loop"], rows),
+            table(["", "seconds", "over one loop", "difference of the latents"], rows),
             CHAINED.format(exact=", ".join(exact)),
             table(["sampler", "difference"], others),
         ]
