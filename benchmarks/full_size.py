@@ -1,4 +1,4 @@
-"""Seconds a step of published models with guidance, and of runs stitched from them: how close a switch is to free.
+"""Seconds a step of published models with guidance, and of runs stitched from them: how close T(r) is to the ideal.
 
 DiT-S/2, DiT-B/2 and DiT-XL/2 at 256 x 256 pixels, and BK-SDM-Tiny with Stable Diffusion 1.5 at 512 x 512. The weights
 are random, which costs what trained ones cost, in the published layouts, written to a temporary folder and read by the
@@ -24,9 +24,29 @@ from tstitch.families.dit import DiT, DiTConfig, sincos_position_embedding
 
 RESULTS = Path(__file__).parent / "results" / "full_size.json"
 SIZES = {"DiT-S/2": (12, 384, 6), "DiT-B/2": (12, 768, 12), "DiT-XL/2": (28, 1152, 16)}
-STEPS, FRACTION, SEED = 5, 0.4, 7
+STEPS, SEED = 5, 7
+FRACTIONS = (0.2, 0.4, 0.6, 0.8)  # of the steps, on the smaller model
 LABEL = "207"
 MERGED = 0.5  # part of the tokens of the largest layers, as the host merges them
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models by name, the first of which draws the first part of the steps."""
+
+    small: str
+    large: str
+    fraction: float
+
+    @property
+    def title(self) -> str:
+        return f"{self.small} \N{RIGHTWARDS ARROW} {self.large} at {self.fraction:g}"
+
+    @property
+    def steps(self) -> list[str]:
+        """The model of every step."""
+        first = round(self.fraction * STEPS)
+        return [self.small] * first + [self.large] * (STEPS - first)
 
 
 @dataclass(frozen=True)
@@ -34,7 +54,7 @@ class Family:
     """Models that share latents and conditioning, by name, with all other inputs of a sampler."""
 
     models: dict[str, Any]
-    pairs: tuple[tuple[str, str], ...]  # small and large
+    pairs: list[Pair]
     inputs: dict[str, Any]
     rounds: int
 
@@ -56,7 +76,8 @@ def dits(nodes: dict[str, Any], folder: Path) -> Family:
     no_class = nodes["TStitchClassLabel"].GET_SCHEMA().inputs[2].options[0]
     positive, negative, latent = nodes["TStitchClassLabel"].execute(models["DiT-XL/2"], LABEL, no_class).result
     inputs = {"positive": positive, "negative": negative, "latent_image": latent, "cfg": 4.0}
-    return Family(models, (("DiT-S/2", "DiT-XL/2"), ("DiT-B/2", "DiT-XL/2")), inputs, rounds=5)
+    pairs = [Pair(small, "DiT-XL/2", fraction) for small in ("DiT-S/2", "DiT-B/2") for fraction in FRACTIONS]
+    return Family(models, pairs, inputs, rounds=5)
 
 
 def stable_diffusions(nodes: dict[str, Any], folder: Path) -> Family:
@@ -77,7 +98,8 @@ def stable_diffusions(nodes: dict[str, Any], folder: Path) -> Family:
     inputs["latent_image"] = {"samples": torch.zeros(1, 4, 64, 64)}
     merged = nodes["TomePatchModel"].execute(large, MERGED).result[0]
     models = {"BK-SDM-Tiny": small.result[0], "SD 1.5": large, "SD 1.5, tokens merged": merged}
-    return Family(models, tuple(("BK-SDM-Tiny", name) for name in list(models)[1:]), inputs, rounds=2)
+    pairs = [Pair("BK-SDM-Tiny", "SD 1.5", fraction) for fraction in FRACTIONS]
+    return Family(models, [*pairs, Pair("BK-SDM-Tiny", "SD 1.5, tokens merged", 0.4)], inputs, rounds=2)
 
 
 def build_runs(nodes: dict[str, Any], family: Family, networks: Networks) -> Runs:
@@ -89,24 +111,20 @@ def build_runs(nodes: dict[str, Any], family: Family, networks: Networks) -> Run
     runs: Runs = {
         name: partial(nodes["KSampler"]().sample, model=model, **inputs) for name, model in family.models.items()
     }
-    for small, large in family.pairs:
-        pair = {"model": family.models[large], "small_model": family.models[small]}
-        title = f"{small} \N{RIGHTWARDS ARROW} {large}"
-        runs[title] = partial(nodes["TStitchKSampler"].execute, **pair, **inputs, fraction=FRACTION)
+    for pair in family.pairs:
+        models = {"model": family.models[pair.large], "small_model": family.models[pair.small]}
+        runs[pair.title] = partial(nodes["TStitchKSampler"].execute, **models, **inputs, fraction=pair.fraction)
     return runs
 
 
 def rows_of(family: Family, seconds: Seconds, networks: Networks) -> list[dict[str, Any]]:
-    rows = []
+    rows, pairs = [], {pair.title: pair for pair in family.pairs}
     for title, values in seconds.items():
-        pair = next((pair for pair in family.pairs if title.split(" \N{RIGHTWARDS ARROW} ") == list(pair)), None)
         row: dict[str, Any] = {"run": title, "seconds_a_step": round(median(values) / STEPS, 4)}
         row["calls"] = networks.calls[title]
-        if pair is not None:
-            small, large = pair
-            row["speedup"] = median_ratio(seconds[large], values)
-            first = round(FRACTION * STEPS)
-            row |= switching(title, [small] * first + [large] * (STEPS - first), seconds, networks)
+        if title in pairs:
+            row["speedup"] = median_ratio(seconds[pairs[title].large], values)
+            row |= switching(title, pairs[title].steps, seconds, networks)
         rows.append({**row, "rounds": family.rounds})
     return rows
 
@@ -123,7 +141,7 @@ def main() -> None:
             runs = build_runs(nodes, family, networks)
             seconds = measure(runs, family.rounds, title=make.__name__, networks=networks)
             rows += rows_of(family, seconds, networks)
-    setting = {"steps": STEPS, "fraction": FRACTION, "sampler": "ddim", "batch": 1}
+    setting = {"steps": STEPS, "sampler": "ddim", "batch": 1}
     results = {"machine": machine(), "setting": setting, "runs": rows}
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     show(rows)

@@ -113,8 +113,8 @@ def full_size(results: dict[str, Any]) -> str:
     setting, rounds = results["setting"], [row["rounds"] for row in results["runs"]]
     caption = (
         f"Published sizes with random weights, one picture with guidance, {setting['steps']} steps of"
-        f" {setting['sampler']}, a fraction of {setting['fraction']:g} on the smaller model; medians of {max(rounds)}"
-        f" rounds, of {min(rounds)} for the slowest. {OVERHEAD}"
+        f" {setting['sampler']}, of which the smaller model draws the fraction named; medians of {max(rounds)} rounds,"
+        f" of {min(rounds)} for the slowest. {OVERHEAD}"
     )
     return f"{caption}\n\n{timed_table(results, 'run', 'seconds a step')}"
 
