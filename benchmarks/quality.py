@@ -149,6 +149,11 @@ def spread_guided() -> list[Setting]:
     ]
 
 
+def spread_ddim() -> list[Setting]:
+    """The same by the paper's solver."""
+    return [first_steps("S", "XL", part, 50, "ddim", seed=seed) for seed in (0, 1, 2) for part in (0.0, 0.2, 0.4)]
+
+
 GROUPS: dict[str, Callable[[], list[Setting]]] = {
     "tradeoff": partial(tradeoff, STEPS, SAMPLER),
     "simplex": partial(simplex, STEPS, SAMPLER),
@@ -164,6 +169,7 @@ GROUPS: dict[str, Callable[[], list[Setting]]] = {
     "seam": seam,
     "spread": spread,
     "spread_guided": spread_guided,
+    "spread_ddim": spread_ddim,
     "planned": plan.settings,
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.findings import FINDINGS, no_loss
 from benchmarks.model_card import few_steps_table, table
 from benchmarks.report import pictures, progress, speed_caption, speed_table
-from benchmarks.rows import ARROW, read, seeds_alone, speed_of, speedup
+from benchmarks.rows import ARROW, read, seeds_alone, speed_of, speedup, spread_of
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -39,7 +39,8 @@ def gained(group: str, models: str, pattern: str, cfg: str) -> list[str]:
     results = read(group)
     assert results is not None
     known = {(row["models"], row["pattern"]): row for row in results["rows"] if row["cfg"] == cfg and not row["seed"]}
-    row, alone = known[models, pattern], seeds_alone(guided=cfg != "1")[0]
+    row = known[models, pattern]
+    alone = seeds_alone(spread_of(row))[0]
     speed, fid, accuracy = speed_of([row, alone]), row["fid"] - alone["fid"], row["accuracy"] - alone["accuracy"]
     return [f"{speed(row) / speed(alone):.2f}", f"{fid:+.3f}", f"{accuracy:+.3f}"]
 

@@ -301,6 +301,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "together": ("Guided", quality("With guidance; against 20 guided steps of XL.", twenty_guided_steps)),
     "spread": ("Spread", quality("More seeds.", twenty_steps)),
     "spread_guided": ("Spread, guided", quality("More seeds, with guidance.", twenty_guided_steps)),
+    "spread_ddim": ("Spread, DDIM", quality("More seeds, by the paper's solver.", xl_alone)),
     "planned": ("Planned", quality("What planning recommends (`results/plan.json`), three seeds.", twenty_steps)),
 }
 

@@ -126,23 +126,30 @@ class Spread(NamedTuple):
     accuracy: float
 
 
-def seeds_alone(guided: bool) -> list[Row]:
-    """XL alone in 20 steps, of each seed from 0."""
-    results = read("spread_guided" if guided else "spread")
+def spread_of(row: Row) -> str:
+    """The group with more seeds of runs like it."""
+    if row["cfg"] != "1":
+        return "spread_guided"
+    return "spread_ddim" if row["sampler"] == "ddim" else "spread"
+
+
+def seeds_alone(group: str) -> list[Row]:
+    """XL alone, of each seed from 0."""
+    results = read(group)
     assert results is not None
     return [row for row in results["rows"] if row["models"] == "XL"]
 
 
-def seed_spread(guided: bool) -> Spread:
-    """Of XL alone in 20 steps."""
-    alone = seeds_alone(guided)
+def seed_spread(group: str) -> Spread:
+    """Of XL alone."""
+    alone = seeds_alone(group)
     fids, accuracies = ([row[key] for row in alone] for key in ("fid", "accuracy"))
     return Spread(round(max(fids) - min(fids), 3), round(max(accuracies) - min(accuracies), 4))
 
 
 def is_lossless(row: Row, alone: Row) -> bool:
     """No worse than `alone`, the large model's row, by more than seeds differ."""
-    spread = seed_spread(guided=alone["cfg"] != "1")
+    spread = seed_spread(spread_of(alone))
     worse = round(row["fid"] - alone["fid"], 3), round(alone["accuracy"] - row["accuracy"], 4)
     return worse[0] <= spread.fid and worse[1] <= spread.accuracy
 

@@ -30,16 +30,24 @@ def rows_of(fids: dict[int, float]) -> list[dict[str, object]]:
     for first, fid in fids.items():
         calls = {name: count for name, count in (("S", first), ("XL", 10 - first)) if count}
         models = "\N{RIGHTWARDS ARROW}".join(calls)
-        row = {"key": f"{first} seed 0", "models": models, "calls": calls, "steps": 10, "cfg": "1", "fid": fid}
+        row = {
+            "key": f"{first} seed 0",
+            "models": models,
+            "calls": calls,
+            "steps": 10,
+            "sampler": "euler",
+            "cfg": "1",
+            "fid": fid,
+        }
         rows.append({**row, "accuracy": 0.9})
     return rows
 
 
 @pytest.fixture
 def seeds_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As much unguided as guided."""
+    """As much with every sampler and guidance."""
     for module in (findings, rows_module):
-        monkeypatch.setattr(module, "seed_spread", lambda guided: Spread(0.02, 0.01))
+        monkeypatch.setattr(module, "seed_spread", lambda group: Spread(0.02, 0.01))
 
 
 @pytest.mark.usefixtures("seeds_differ")
@@ -69,16 +77,28 @@ def test_a_loss_of_accuracy_is_a_loss(monkeypatch: pytest.MonkeyPatch, accuracy:
     assert findings.largest_lossless(rows).endswith(f"XL {expected}.")
 
 
-def test_seeds_are_compared_with_the_same_guidance(monkeypatch: pytest.MonkeyPatch) -> None:
-    figures = {"spread": ((0.31, 0.85), (0.33, 0.862), (0.32, 0.855)), "spread_guided": ((0.4, 0.97), (0.44, 0.971))}
+def test_seeds_are_compared_with_the_same_guidance_and_solver(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = {
+        "spread": ((0.31, 0.85), (0.33, 0.862), (0.32, 0.855)),
+        "spread_guided": ((0.4, 0.97), (0.44, 0.971)),
+        "spread_ddim": ((0.34, 0.86), (0.345, 0.864)),
+    }
     rows = {
         group: [{"models": "XL", "fid": fid, "accuracy": accuracy} for fid, accuracy in values]
         + [{"models": "S", "fid": 9.0, "accuracy": 0.1}]
         for group, values in figures.items()
     }
     monkeypatch.setattr(rows_module, "read", lambda name: {"rows": rows[name]})
-    assert rows_module.seed_spread(guided=False) == Spread(0.02, 0.012)
-    assert rows_module.seed_spread(guided=True) == Spread(0.04, 0.001)
+    found = {
+        (sampler, cfg): rows_module.seed_spread(rows_module.spread_of({"sampler": sampler, "cfg": cfg}))
+        for sampler, cfg in (("dpmpp_2m", "1"), ("dpmpp_2m", "2"), ("dpmpp_2m", "2 1"), ("ddim", "1"))
+    }
+    assert found == {
+        ("dpmpp_2m", "1"): Spread(0.02, 0.012),
+        ("dpmpp_2m", "2"): Spread(0.04, 0.001),
+        ("dpmpp_2m", "2 1"): Spread(0.04, 0.001),
+        ("ddim", "1"): Spread(0.005, 0.004),
+    }
 
 
 @pytest.mark.usefixtures("seeds_differ")
