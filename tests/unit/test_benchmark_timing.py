@@ -6,6 +6,8 @@ import json
 import resource
 import time
 from collections.abc import Callable
+from functools import partial
+from itertools import pairwise, permutations
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,15 @@ def test_networks_count_calls_and_the_time_outside_of_them() -> None:
     assert networks.calls == {"run": {"slow": 3}, "nothing": {}}
     assert len(networks.outside["run"]) == len(seconds["run"]) + 1  # and the warm-up
     assert all(0.01 <= outside < 0.1 for outside in networks.outside["run"])
+
+
+def test_every_run_comes_after_every_other() -> None:
+    turns: list[str] = []
+    runs = {name: partial(turns.append, name) for name in "abc"}
+    seconds = measure(runs, rounds=20, warm_up=0)
+    assert all(sorted(turns[start : start + 3]) == ["a", "b", "c"] for start in range(0, 60, 3))
+    assert {(a, b) for a, b in pairwise(turns) if a != b} == set(permutations("abc", 2))
+    assert all(len(values) == 20 for values in seconds.values())
 
 
 def test_switching_is_counted_from_what_each_step_costs_alone() -> None:
