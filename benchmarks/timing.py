@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import random
 import time
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 Runs = dict[str, Callable[[], object]]
 Seconds = dict[str, list[float]]
 
@@ -55,6 +57,7 @@ def measure(
     runs: Runs, rounds: int, warm_up: int = 1, title: str = "rounds", networks: Networks | None = None
 ) -> Seconds:
     """Seconds of each run, round by round, each in an order of its own: what a run leaves behind slows no one other."""
+    keep_freed_memory()
     seconds: Seconds = {name: [] for name in runs}
     shuffled = random.Random(0)
     for _ in tqdm(range(warm_up + rounds), desc=title, unit="round"):
@@ -63,6 +66,18 @@ def measure(
             if networks is not None:
                 networks.note(name, seconds[name][-1])
     return {name: values[warm_up:] for name, values in seconds.items()}
+
+
+def keep_freed_memory() -> None:
+    """Have this process keep what networks free, as the allocator of a GPU does; for glibc, nothing elsewhere.
+
+    Else it gives large pieces back to the system and takes every page of them anew, or not, by where they happen to
+    lie: up to a fifth of XL's time here, in some runs and not in others.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        library.mallopt(M_MMAP_THRESHOLD, 2**30)
+        library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def timed(run: Callable[[], object]) -> float:
@@ -91,6 +106,7 @@ def measure_beside(
 
     It runs right before and right after each of them, as the machine's speed changes while all take their turns.
     """
+    keep_freed_memory()
     ratios: Seconds = {name: [] for name in runs}
     beside = [timed(reference)]
     for name in tqdm(turns, desc=title, unit="run"):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import platform
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +20,8 @@ from torch import Tensor, nn
 from benchmarks import timing, wall_time
 from benchmarks.drawing import Setting
 from benchmarks.timing import Networks, measure, measure_beside, switching
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Slow(nn.Module):
@@ -52,6 +57,22 @@ def test_every_run_comes_after_every_other() -> None:
     assert all(sorted(turns[start : start + 3]) == ["a", "b", "c"] for start in range(0, 60, 3))
     assert {(a, b) for a, b in pairwise(turns) if a != b} == set(permutations("abc", 2))
     assert all(len(values) == 20 for values in seconds.values())
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told")
+def test_what_is_freed_is_kept() -> None:
+    code = """
+from pathlib import Path
+import torch
+from benchmarks.timing import measure
+pages = lambda: int(Path("/proc/self/statm").read_text().split()[1])
+measure({"run": lambda: None}, rounds=1)
+before = pages()
+torch.ones(2**24)
+print(pages() - before)
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert int(told.stdout) * resource.getpagesize() > 0.9 * 4 * 2**24
 
 
 def test_switching_is_counted_from_what_each_step_costs_alone() -> None:
