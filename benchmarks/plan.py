@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from benchmarks.drawing import Setting, joined
 from benchmarks.host import host_nodes
-from benchmarks.timing import machine
+from benchmarks.timing import keep_freed_memory, machine
 from tstitch.schedule import Schedule, parse_pattern
 
 RESULTS = Path(__file__).parent / "results" / "plan.json"
@@ -32,7 +32,7 @@ JUDGED: dict[str, Any] = {
     "scheduler": "simple",
 }  # as the quality of other schedules is
 SEEDS = (0, 1, 2)
-SCHEDULES, ROUNDS, WARM_UP = 20, 40, 1
+SCHEDULES, ROUNDS, WARM_UP = 20, 20, 1
 BATCH, REPEATS = 20, 10
 TOGETHER = 4  # runs between two profiles
 FIXED = 0.4  # the rule of thumb that plans are compared with
@@ -101,6 +101,7 @@ def predicted(profile: Any, pattern: str) -> float:
 
 def compare(starters: Starters, patterns: list[str], rounds: int) -> list[dict[str, Any]]:
     """Each schedule's predicted and measured seconds; every round starts with another one."""
+    keep_freed_memory()
     pairs: dict[str, list[tuple[float, float]]] = {pattern: [] for pattern in patterns}
     before = starters.profile(starters.small, starters.middle, cfg=TIMED["cfg"])
     for number in tqdm(range(WARM_UP + rounds), desc="plan", unit="round"):
