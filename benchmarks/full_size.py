@@ -25,7 +25,7 @@ from tstitch.families.dit import DiT, DiTConfig, sincos_position_embedding
 RESULTS = Path(__file__).parent / "results" / "full_size.json"
 SIZES = {"DiT-S/2": (12, 384, 6), "DiT-B/2": (12, 768, 12), "DiT-XL/2": (28, 1152, 16)}
 STEPS, SEED = 5, 7
-FRACTIONS = (0.2, 0.4, 0.6, 0.8)  # of the steps, on the smaller model
+FRACTIONS = (0.2, 0.4, 0.6, 0.8)  # of the steps, on the smaller DiT
 LABEL = "207"
 MERGED = 0.5  # part of the tokens of the largest layers, as the host merges them
 
@@ -98,8 +98,8 @@ def stable_diffusions(nodes: dict[str, Any], folder: Path) -> Family:
     inputs["latent_image"] = {"samples": torch.zeros(1, 4, 64, 64)}
     merged = nodes["TomePatchModel"].execute(large, MERGED).result[0]
     models = {"BK-SDM-Tiny": small.result[0], "SD 1.5": large, "SD 1.5, tokens merged": merged}
-    pairs = [Pair("BK-SDM-Tiny", "SD 1.5", fraction) for fraction in FRACTIONS]
-    return Family(models, [*pairs, Pair("BK-SDM-Tiny", "SD 1.5, tokens merged", 0.4)], inputs, rounds=2)
+    pairs = [Pair("BK-SDM-Tiny", name, 0.4) for name in list(models)[1:]]
+    return Family(models, pairs, inputs, rounds=4)
 
 
 def build_runs(nodes: dict[str, Any], family: Family, networks: Networks) -> Runs:

@@ -32,7 +32,7 @@ JUDGED: dict[str, Any] = {
     "scheduler": "simple",
 }  # as the quality of other schedules is
 SEEDS = (0, 1, 2)
-SCHEDULES, ROUNDS, WARM_UP = 20, 20, 1
+SCHEDULES, ROUNDS, WARM_UP = 20, 40, 1
 BATCH, REPEATS = 20, 10
 TOGETHER = 4  # runs between two profiles
 FIXED = 0.4  # the rule of thumb that plans are compared with
