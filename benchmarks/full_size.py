@@ -99,7 +99,7 @@ def stable_diffusions(nodes: dict[str, Any], folder: Path) -> Family:
     merged = nodes["TomePatchModel"].execute(large, MERGED).result[0]
     models = {"BK-SDM-Tiny": small.result[0], "SD 1.5": large, "SD 1.5, tokens merged": merged}
     pairs = [Pair("BK-SDM-Tiny", name, 0.4) for name in list(models)[1:]]
-    return Family(models, pairs, inputs, rounds=4)
+    return Family(models, pairs, inputs, rounds=3)
 
 
 def build_runs(nodes: dict[str, Any], family: Family, networks: Networks) -> Runs:

@@ -76,7 +76,7 @@ def keep_freed_memory() -> None:
     """
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, 2**30)
+        library.mallopt(M_MMAP_THRESHOLD, 2**31 - 1)
         library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
