@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 Runs = dict[str, Callable[[], object]]
 Seconds = dict[str, list[float]]
 
@@ -76,8 +76,8 @@ def keep_freed_memory() -> None:
     """
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, 2**31 - 1)
-        library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        library.mallopt(M_MMAP_MAX, 0)  # no piece is a mapping of its own
+        library.mallopt(M_TRIM_THRESHOLD, -1)  # never
 
 
 def timed(run: Callable[[], object]) -> float:
