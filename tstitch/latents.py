@@ -1,11 +1,13 @@
-"""LATENTs as the host's sampler nodes read them."""
+"""LATENTs as the host's sampler nodes read them, and as its samplers pack several into one."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import comfy.sample
+import comfy.utils
 from torch import Tensor
 
 #: What newer hosts note beside an empty latent: how many pixels, or frames, one of its values stands for.
@@ -17,3 +19,16 @@ def samples_for(model: Any, latent: dict[str, Any]) -> Tensor:
     fit = comfy.sample.fix_empty_latent_channels
     read = [name for name in RATIOS if name in latent and name in inspect.signature(fit).parameters]
     return fit(model, latent["samples"], **{name: latent[name] for name in read})
+
+
+def unpacked(latent: Any, shapes: Sequence[Any]) -> Any:
+    """Undo the host's packing of several latents into one tensor, which its `sample` would do again."""
+    if len(shapes) <= 1:
+        return latent
+    from comfy.nested_tensor import NestedTensor  # absent in hosts that pack nothing
+
+    return NestedTensor(comfy.utils.unpack_latents(latent, shapes))
+
+
+def packed(latent: Any) -> Any:
+    return comfy.utils.pack_latents(latent.unbind())[0] if getattr(latent, "is_nested", False) else latent

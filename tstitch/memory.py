@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import comfy.model_management as mm
 import comfy.utils
 from comfy.patcher_extension import WrappersMP
+from comfy.sampler_helpers import estimate_memory, get_additional_models
 
 POLICIES = ("auto", "keep", "swap")
 
 
-def fits_together(patchers: Sequence[Any], latent_shape: Sequence[int]) -> bool:
-    """Whether the weights of all `patchers` and the working memory of one fit on their devices, as the host counts."""
-    unique = {id(patcher.model): patcher for patcher in patchers}.values()
-    if getattr(mm, "DISABLE_SMART_MEMORY", False) and len(unique) > 1:
+def fits_together(patchers: Sequence[Any], conds: Sequence[dict[str, Any]], latent_shape: Sequence[int]) -> bool:
+    """Whether the weights of all `patchers` and the working memory of one fit on their devices, as the host counts.
+
+    conds: of each patcher, as its guider has them; they bring ControlNets, and images that take working memory;
+    latent_shape: as the host packs it for the sampler.
+    """
+    if getattr(mm, "DISABLE_SMART_MEMORY", False) and len({id(patcher.model) for patcher in patchers}) > 1:
         return False  # the host unloads all others whenever it loads one
-    by_device: dict[Any, list[Any]] = {}
-    for patcher in unique:
-        by_device.setdefault(patcher.load_device, []).append(patcher)
-    return all(fits_on(device, own, latent_shape) for device, own in by_device.items())
+    weights: dict[Any, dict[int, int]] = defaultdict(dict)  # by device, of each model once, in bytes
+    working: dict[Any, float] = defaultdict(float)
+    for patcher, own in zip(patchers, conds, strict=True):
+        brought, to_control = get_additional_models(own, patcher.model_dtype())
+        for each in (patcher, *brought):
+            weights[each.load_device][id(each.model)] = each.model_size()
+        needed = estimate_memory(patcher, latent_shape, own)[0] + to_control
+        working[patcher.load_device] = max(working[patcher.load_device], needed)
+    return all(fits_on(device, sum(sizes.values()), working[device]) for device, sizes in weights.items())
 
 
-def fits_on(device: Any, unique: Sequence[Any], latent_shape: Sequence[int]) -> bool:
-    """As `fits_together`, for different models of one device."""
-    weights = sum(patcher.model_size() for patcher in unique)
-    batch = [2 * latent_shape[0], *latent_shape[1:]]  # conditional and unconditional in one call
-    working = max(patcher.model.memory_required(batch) for patcher in unique)
+def fits_on(device: Any, weights: float, working: float) -> bool:
+    """Whether so many bytes fit beside what the host would make room of."""
     held = sum(patcher.loaded_size() for patcher in mm.loaded_models() if patcher and patcher.load_device == device)
     needed = weights * 1.1 + max(mm.minimum_inference_memory(), working + mm.extra_reserved_memory())
     return needed <= mm.get_free_memory(device) + held

@@ -14,6 +14,7 @@ from comfy.patcher_extension import WrappersMP
 from comfy.samplers import CFGGuider
 
 from .conditioning import own_conditioning, patchable
+from .latents import packed, unpacked
 from .memory import keep_pinned
 from .sockets import check_model
 from .stitching import SampleCall, Stitch, run_stitched
@@ -70,8 +71,8 @@ def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch)
         template = executor.class_obj
         packing = kwargs.get("latent_shapes") or ()
         call = SampleCall(
-            _unpacked(noise, packing),
-            _unpacked(latent_image, packing),
+            unpacked(noise, packing),
+            unpacked(latent_image, packing),
             sampler,
             sigmas,
             _unprepared(denoise_mask, noise, packing),
@@ -86,7 +87,7 @@ def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch)
             )
 
         guiders = [stage.guider_like(template) for stage in stages] + [template]
-        return _packed(run_stitched(stitch, guiders, call, run_last))
+        return packed(run_stitched(stitch, guiders, call, run_last))
 
     model = _clone_sharing_patches(final_model)
     # Before the wrapper of an earlier stitch: what is stitched here decides first which of its stages is asked.
@@ -121,15 +122,6 @@ def _clone_sharing_patches(model: Any) -> Any:
         model.model_options = options
 
 
-def _unpacked(latent: Any, shapes: Sequence[Any]) -> Any:
-    """Undo the host's packing of several latents into one tensor, which its `sample` would do again."""
-    if len(shapes) <= 1:
-        return latent
-    from comfy.nested_tensor import NestedTensor  # absent in hosts that pack nothing
-
-    return NestedTensor(comfy.utils.unpack_latents(latent, shapes))
-
-
 def _unprepared(mask: Any, noise: Any, shapes: Sequence[Any]) -> Any:
     """A mask as a node gives it. Newer hosts have stretched it to the noise by now, and would do so twice."""
     if mask is None or mask.shape != noise.shape:
@@ -145,8 +137,4 @@ def _on_packed(callback: Any) -> Any:
     """Newer hosts unpack what they tell a callback, and have wrapped this one to do so already."""
     if callback is None:
         return None
-    return lambda step, x0, x, total_steps: callback(step, _packed(x0), _packed(x), total_steps)
-
-
-def _packed(latent: Any) -> Any:
-    return comfy.utils.pack_latents(latent.unbind())[0] if getattr(latent, "is_nested", False) else latent
+    return lambda step, x0, x, total_steps: callback(step, packed(x0), packed(x), total_steps)

@@ -22,6 +22,7 @@ from .choices import check_choice
 from .compatibility import check_controls, check_latent_formats, check_mixable
 from .conditioning import keyframes_of
 from .devices import synchronize
+from .latents import packed
 from .memory import POLICIES, StageLoader, fits_together, share_weights, unload_model
 from .model_options import with_additions
 from .parameterization import Conversion, conversion
@@ -291,7 +292,7 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
         for index in used
     ]
     nested = isinstance(call.sampler, (Waypoint, LeadSampler))
-    prepare_loading(stitch.memory, stages, call.noise.shape, nested)
+    prepare_loading(stitch.memory, stages, packed(call.noise).shape, nested)
     lead = stages[-1]
     sampler = LeadSampler(call.sampler, lead, stages, schedule, stitch.report, stitch.memory == "swap")
 
@@ -323,7 +324,8 @@ def prepare_loading(memory: str, stages: Sequence[Stage], latent_shape: Sequence
     if alone and not nested:
         return
     patchers = [stage.patcher for stage in stages]
-    together = not alone and (memory == "keep" or (memory == "auto" and fits_together(patchers, latent_shape)))
+    conds = [getattr(stage.guider, "original_conds", {}) for stage in stages]
+    together = not alone and (memory == "keep" or (memory == "auto" and fits_together(patchers, conds, latent_shape)))
     for stage in stages:
         stage.shares_model = sum(stage.patcher.is_clone(patcher) for patcher in patchers) > 1
         if isinstance(stage.guider, CFGGuider):

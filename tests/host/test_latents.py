@@ -155,6 +155,23 @@ def test_packed_latents(sampler: str) -> None:
     assert not torch.equal(two[0], one[1][0])
 
 
+def test_the_memory_of_packed_latents_is_counted_as_by_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    latent = nested_tensor(torch.zeros(1, 4, 3, 6, 5), torch.zeros(1, 4, 2, 3, 2))
+    models = [gaussian_model(0.1, 0.5), gaussian_model(0.4, 0.9)]
+    original, shapes = models[0].model.__class__.memory_required, []
+
+    def memory_required(model: Any, input_shape: Any, *args: Any, **kwargs: Any) -> Any:
+        shapes.append(tuple(input_shape))
+        return original(model, input_shape, *args, **kwargs)
+
+    monkeypatch.setattr(models[0].model.__class__, "memory_required", memory_required)
+    whole(cfg_guider(models[1]), latent, normal_sigmas(models[1], 6))
+    stock = set(shapes)
+    shapes.clear()
+    whole(cfg_guider(stitched(models)), latent, normal_sigmas(models[1], 6))
+    assert set(shapes) == stock
+
+
 @pytest.mark.parametrize("splits", ["0", "0.5", "1"])
 def test_a_callback_is_told_of_packed_latents_as_by_the_host(splits: str) -> None:
     latent = nested_tensor(torch.zeros(1, 4, 3, 6, 5), torch.zeros(1, 4, 2, 3, 2))

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import comfy.conds
+import comfy.model_base
 import comfy.model_management as mm
 import comfy.model_patcher
 import pytest
@@ -31,6 +32,7 @@ from tstitch_testing.unets import unet_model
 BLOCK = 64 * 64 * 4  # bytes
 SMALL, LARGE = 8, 24  # blocks
 LATENT_SHAPE = (1, 4, 8, 8)
+NO_CONDS: list[dict[str, Any]] = [{}, {}]
 
 
 class Ballasted(GaussianDenoiser):
@@ -123,14 +125,43 @@ def test_swap_leaves_other_peoples_models_alone(device: BallastDevice) -> None:
     assert device.loads.count("other") == 1
 
 
+def test_auto_counts_what_the_conditioning_brings_along(device: BallastDevice) -> None:
+    """Such as a ControlNet: beside it the two models do not fit, without it they would."""
+    models, brought = device.pair(), device.model("brought", 8)
+    device.limit = 40 * BLOCK
+    assert fits_together(models, NO_CONDS, LATENT_SHAPE)
+    for conds in ({"additional_models": [brought]}, {}), ({}, {"additional_models": [brought]}):
+        assert not fits_together(models, [{"positive": [cond]} for cond in conds], LATENT_SHAPE)
+    positive = [[conditioning(0.4)[0][0], {"additional_models": [brought]}]]
+    sample(stitched(models, pattern=PATTERN), positive=positive)
+    assert [name for name in device.loads if name != "brought"] == ["small", "large"] * 2
+
+
+def test_auto_counts_the_images_in_the_conditioning(device: BallastDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reference images take as much working memory as the host says."""
+    models = device.pair()
+    device.limit = 40 * BLOCK
+
+    def memory_required(model: Any, input_shape: Any, cond_shapes: Any = None) -> int:
+        return (2 + 4 * len((cond_shapes or {}).get("reference", ()))) * BLOCK
+
+    monkeypatch.setattr(comfy.model_base.BaseModel, "memory_required", memory_required)
+    extra_conds_shapes = {"reference": [1, 4, 8, 8]}
+    monkeypatch.setattr(comfy.model_base.BaseModel, "extra_conds_shapes", lambda *_, **__: extra_conds_shapes)
+    conds = [{"positive": [{}]}, {"positive": []}]
+    assert fits_together(models, NO_CONDS, LATENT_SHAPE)
+    assert not fits_together(models, conds, LATENT_SHAPE)
+    assert not fits_together(models, conds[::-1], LATENT_SHAPE)
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_each_device_has_room_for_its_own_models(device: BallastDevice, order: int) -> None:
     """A second GPU has room of its own."""
     models = small, _ = device.pair()
     device.limit = SCARCE
-    assert not fits_together(models[::order], LATENT_SHAPE)
+    assert not fits_together(models[::order], NO_CONDS, LATENT_SHAPE)
     small.load_device = torch.device("cpu")
-    assert fits_together(models[::order], LATENT_SHAPE)
+    assert fits_together(models[::order], NO_CONDS, LATENT_SHAPE)
 
 
 def test_keep_loads_all_before_the_first_step(device: BallastDevice) -> None:
@@ -372,7 +403,7 @@ def test_auto_swaps_where_the_host_keeps_one_model_only(device: BallastDevice, m
     monkeypatch.setattr(mm, "DISABLE_SMART_MEMORY", True)
     assert torch.equal(sample(stitched(models, pattern="1x4 2x4")), result)
     assert device.loads == ["small", "large"]
-    assert fits_together([models[0], models[0].clone()], LATENT_SHAPE)
+    assert fits_together([models[0], models[0].clone()], NO_CONDS, LATENT_SHAPE)
 
 
 class Patch:

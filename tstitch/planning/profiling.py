@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..conditioning import controls_of
 from ..devices import synchronize
-from ..latents import samples_for
+from ..latents import packed, samples_for
 from ..memory import fits_together, unload_model
 from ..sockets import (
     check_latent,
@@ -90,6 +90,7 @@ def profile_models(job: ProfileJob, refresh: bool, on_step: Callable[[], None]) 
         marks.append(mark)
         timings.append(timing)
     models = [stage.model for stage in job.stages.values()]
+    conds = [stage.plain_guider().original_conds for stage in job.stages.values()]
     samples = job.samples(models[-1])
     return Profile(
         tuple(marks),
@@ -97,7 +98,7 @@ def profile_models(job: ProfileJob, refresh: bool, on_step: Callable[[], None]) 
         device=device_name(models[-1].load_device),
         latent_shape=tuple(samples.shape),
         guided=tuple(map(is_guided, job.stages.values())),
-        together=fits_together(models, samples.shape),
+        together=fits_together(models, conds, packed(samples).shape),
         given_shape=tuple(job.latent["samples"].shape),
     )
 
