@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -37,6 +38,20 @@ def check_mixable(names: Sequence[str], patchers: Sequence[Any]) -> None:
             raise StitchError(
                 f"{name} is a model of kind {kind.name} and {names[-1]} of kind {lead.name}: these cannot share a"
                 " sampling run, so choose two of one kind."
+            )
+
+
+def check_sound(names: Sequence[str], patchers: Sequence[Any]) -> None:
+    """Raise StitchError where models would read the sound beside a picture at another scale than it has.
+
+    The host's ModelSamplingAV (MiniMax H3) carries it times the ratio of the shifts of picture and sound.
+    """
+    scales = [float(getattr(patcher.get_model_object("model_sampling"), "audio_scale", 1.0)) for patcher in patchers]
+    for name, scale in zip(names, scales, strict=True):
+        if not math.isclose(scale, scales[-1], rel_tol=1e-6):
+            raise StitchError(
+                f"{name} shifts the noise of the picture {scale:g} times as much as that of the sound, {names[-1]}"
+                f" {scales[-1]:g} times: give both the same ratio of the two shifts, or their sound would not match."
             )
 
 

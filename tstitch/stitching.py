@@ -19,7 +19,7 @@ from comfy.samplers import CFGGuider, pre_run_control
 from torch import Tensor
 
 from .choices import check_choice
-from .compatibility import check_controls, check_latent_formats, check_mixable
+from .compatibility import check_controls, check_latent_formats, check_mixable, check_sound
 from .conditioning import keyframes_of
 from .devices import synchronize
 from .latents import packed
@@ -278,6 +278,8 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
     used = schedule.stages
     used_names, used_guiders = [stitch.names[index] for index in used], [guiders[index] for index in used]
     check_mixable(used_names, [patchers[index] for index in used])
+    if getattr(call.noise, "is_nested", False):
+        check_sound(used_names, [patchers[index] for index in used])
     check_controls(used_names, used_guiders)
     check_text_widths(used_names, used_guiders)
     check_pooled_texts(used_names, used_guiders)

@@ -12,6 +12,7 @@ import torch
 from comfy.model_base import ModelType
 from torch import Tensor
 
+from tstitch.errors import StitchError
 from tstitch.latents import samples_for
 from tstitch_testing.halves import cfg_guider, halves, normal_sigmas, whole
 from tstitch_testing.models import calls_of, gaussian_model
@@ -153,6 +154,20 @@ def test_packed_latents(sampler: str) -> None:
     two = run(stitched(models, pattern="1x3 2x3"))
     assert [part.shape for part in two] == [part.shape for part in latent.unbind()]
     assert not torch.equal(two[0], one[1][0])
+
+
+def test_sound_that_is_carried_at_another_scale_is_refused() -> None:
+    """As of two MiniMax H3 models with shifts of their own; a picture without sound is not concerned."""
+    models = [gaussian_model(0.1, 0.5), gaussian_model(0.4, 0.9)]
+    for model, scale in zip(models, (4.0, 2.5), strict=True):
+        model.model.model_sampling.audio_scale = scale
+    picture, sound = torch.zeros(1, 4, 3, 6, 5), torch.zeros(1, 4, 2, 3, 2)
+    sigmas = normal_sigmas(models[1], 6)
+    with pytest.raises(StitchError, match=r"model_1 .* 4 times .* final_model 2\.5 times"):
+        whole(cfg_guider(stitched(models)), nested_tensor(picture, sound), sigmas)
+    whole(cfg_guider(stitched(models)), picture, sigmas)
+    models[0].model.model_sampling.audio_scale = 2.5
+    whole(cfg_guider(stitched(models)), nested_tensor(picture, sound), sigmas)
 
 
 def test_the_memory_of_packed_latents_is_counted_as_by_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
