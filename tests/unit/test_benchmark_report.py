@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import pytest
+from PIL import Image
 
-from benchmarks import findings
+from benchmarks import figures, findings
 from benchmarks import report as report_module
 from benchmarks import rows as rows_module
 from benchmarks.quality import GROUPS
 from benchmarks.report import REPORT, SECTIONS, report, timed_columns
-from benchmarks.rows import Reference, Spread, front, speed_of, twenty_steps
+from benchmarks.rows import RESULTS, Reference, Spread, front, speed_of, twenty_steps
 
 
 def test_the_report_is_that_of_the_results() -> None:
     assert REPORT.read_text(encoding="utf-8") == report()
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_the_figures_are_those_of_the_results(name: str) -> None:
+    figure = figures.FIGURES[name](rows_module.read(name))
+    with Image.open(RESULTS / f"{name}.png") as picture:
+        assert picture.info["Source"] == figures.drawn(figure)
 
 
 def test_the_front_is_what_nothing_beats_in_both() -> None:
@@ -78,7 +86,7 @@ def test_a_loss_of_accuracy_is_a_loss(monkeypatch: pytest.MonkeyPatch, accuracy:
 
 
 def test_seeds_are_compared_with_the_same_guidance_and_solver(monkeypatch: pytest.MonkeyPatch) -> None:
-    figures = {
+    found_by = {
         "spread": ((0.31, 0.85), (0.33, 0.862), (0.32, 0.855)),
         "spread_guided": ((0.4, 0.97), (0.44, 0.971)),
         "spread_ddim": ((0.34, 0.86), (0.345, 0.864)),
@@ -86,7 +94,7 @@ def test_seeds_are_compared_with_the_same_guidance_and_solver(monkeypatch: pytes
     rows = {
         group: [{"models": "XL", "fid": fid, "accuracy": accuracy} for fid, accuracy in values]
         + [{"models": "S", "fid": 9.0, "accuracy": 0.1}]
-        for group, values in figures.items()
+        for group, values in found_by.items()
     }
     monkeypatch.setattr(rows_module, "read", lambda name: {"rows": rows[name]})
     found = {
