@@ -36,7 +36,9 @@ blur of the VAE. *By calls* is the speed-up of the model calls, from what `speed
 in float32 with guidance; the pictures are drawn in bfloat16. Rows are of one seed unless they name another. What the
 Shortcut model does in few steps is in the [model card](../models/README.md).
 
-Every ratio of times is the median of the ratios within a round, so it is not that of the medians beside it."""
+Every ratio of times is the median of the ratios within a round, so it is not that of the medians beside it. While
+runs are timed the process keeps what it frees, as the allocator of a GPU does: else chance decides which runs take
+their memory anew from the system."""
 WALL_TIME = """*As timed* is the speed-up in wall time of ten pictures in bfloat16 (`python dev.py bench wall_time`),
 and *seconds* what XL takes with 20 steps, over that. Every run was timed between two of XL with 20 steps, {rounds}
 times, one model alone {rounds_alone} times, in a random order, on {machine}. For the run

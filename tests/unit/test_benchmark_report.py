@@ -163,6 +163,7 @@ def test_the_fastest_lossless_row_is_found_among_all(monkeypatch: pytest.MonkeyP
         "key": "",
         "models": "XL",
         "pattern": "",
+        "sampler": "euler",
         "cfg": "1",
         "seed": 0,
         "chained": False,
