@@ -110,7 +110,7 @@ def main() -> None:
             "bare loop": bare_loop(contest),
         }
         results_of = {title: run() for title, run in runs.items()}
-        seconds = measure({**runs}, ROUNDS, title="alternatives")
+        seconds = measure(runs, ROUNDS, title="alternatives")
         rows = [
             {
                 "run": title,

@@ -7,7 +7,7 @@ import platform
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -54,7 +54,11 @@ class Networks:
 
 
 def measure(
-    runs: Runs, rounds: int, warm_up: int = 1, title: str = "rounds", networks: Networks | None = None
+    runs: Mapping[str, Callable[[], object]],
+    rounds: int,
+    warm_up: int = 1,
+    title: str = "rounds",
+    networks: Networks | None = None,
 ) -> Seconds:
     """Seconds of each run, round by round, each in an order of its own: what a run leaves behind slows no one other."""
     keep_freed_memory()
