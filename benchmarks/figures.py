@@ -19,7 +19,7 @@ from benchmarks.rows import (
     speed_of,
     xl_alone,
 )
-from tstitch.plots import INK, PAPER, SEQUENCE, SOFT, TEXT, add_legend, color_of, new_axes
+from tstitch.views.plots import INK, PAPER, SEQUENCE, SOFT, TEXT, add_legend, color_of, new_axes
 
 TICKS = (1, 1.2, 1.5, 2, 3, 4, 6, 8)
 FIFTHS = [fifth / 5 for fifth in range(6)]

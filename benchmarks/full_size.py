@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from benchmarks.host import host_nodes
 from benchmarks.timing import Networks, Runs, Seconds, machine, measure, median_ratio, show, switching
-from tstitch.families.dit import DiT, DiTConfig, sincos_position_embedding
+from tstitch.families.dit.network import DiT, DiTConfig, sincos_position_embedding
 
 RESULTS = Path(__file__).parent / "results" / "full_size.json"
 SIZES = {"DiT-S/2": (12, 384, 6), "DiT-B/2": (12, 768, 12), "DiT-XL/2": (28, 1152, 16)}

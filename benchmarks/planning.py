@@ -19,11 +19,12 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from benchmarks.timing import machine
-from tstitch.planning.budget import Request, make_plan
-from tstitch.planning.calibration import Calibration, ModelMark
-from tstitch.planning.plan import best_within, fastest
-from tstitch.planning.problem import GRAINS, TICKS, Costs, PlanProblem
-from tstitch.planning.profile import ModelTiming, Profile
+from tstitch.planning.calibration.record import Calibration
+from tstitch.planning.plan.problem import GRAINS, TICKS, Costs, PlanProblem
+from tstitch.planning.plan.request import Request, make_plan
+from tstitch.planning.plan.solve import best_within, fastest
+from tstitch.planning.profile.record import ModelTiming, Profile
+from tstitch.planning.records import ModelMark
 
 RESULTS = Path(__file__).parent / "results" / "planning.json"
 STEPS, MODELS = 100, 5

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from training.autoencoder import build_vae
 from training.denoiser import ddpm_alphas_bar
-from tstitch.families.dit import DiT, DiTConfig
+from tstitch.families.dit.network import DiT, DiTConfig
 
 MODELS = Path(__file__).parent.parent / "models"
 LATENT_SHAPE = (4, 7, 7)

@@ -11,9 +11,9 @@ from comfy_api.latest import io
 
 from ..tstitch.errors import StitchError
 from ..tstitch.files import write_whole
-from ..tstitch.planning.calibrating import Settings, calibrate
-from ..tstitch.planning.calibration import Calibration
-from ..tstitch.planning.calibration_views import views
+from ..tstitch.planning.calibration.measure import Settings, calibrate
+from ..tstitch.planning.calibration.record import Calibration
+from ..tstitch.planning.calibration.views import views
 from .inputs import CATEGORY, connected, measured_stages, numbered, small_inputs
 from .samplers import step_inputs
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..tstitch.report import Report
+from ..tstitch.page.progress import watch_for_page
 from ..tstitch.schedule import ScheduleSpec, check_schedule_text
-from ..tstitch.stitched_guider import StitchedGuider
-from ..tstitch.stitching import Stitch
+from ..tstitch.stitch.guider import StitchedGuider
+from ..tstitch.stitch.report import Report
+from ..tstitch.stitch.run import Stitch
 from .inputs import CATEGORY, checked, connected, schedule_inputs
 
 
@@ -59,7 +60,9 @@ class TStitchGuiders(io.ComfyNode):
     ) -> io.NodeOutput:
         guiders = connected("guider", guider_1, guider_2, guider_3, guider_4, guider_5, guider_6, guider_7)
         names = (*guiders, "final_guider")
-        stitch = Stitch(ScheduleSpec.parse(splits, unit, pattern, len(names)), memory, names, Report.of(names))
+        stitch = Stitch(
+            ScheduleSpec.parse(splits, unit, pattern, len(names)), memory, names, Report.of(names, watch_for_page())
+        )
         return io.NodeOutput(StitchedGuider(final_guider, list(guiders.values()), stitch))
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..tstitch.checks.inputs import check_conditioning
 from ..tstitch.errors import StitchError
 from ..tstitch.schedule import MAX_STAGES, UNITS
-from ..tstitch.sockets import check_conditioning
-from ..tstitch.stitched_model import ModelStage
+from ..tstitch.stitch.model import ModelStage
 
 CATEGORY = "sampling/t-stitch"
 

@@ -10,13 +10,13 @@ import torch
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..tstitch.choices import check_choice
+from ..tstitch.checks.choices import check_choice
 from ..tstitch.errors import StitchError
 from ..tstitch.families.bksdm import load_bksdm
-from ..tstitch.families.latent_diffusion import load_ldm
+from ..tstitch.families.class_labels import FASHION_MNIST, ClassSet, check_imagenet, class_inputs, imagenet_names
+from ..tstitch.families.ldm.model import load_ldm
 from ..tstitch.families.starter import STARTERS, load_starter, load_starter_vae
 from ..tstitch.families.transformer import GUIDANCE_CHANNELS, PREDICTIONS, load_transformer
-from ..tstitch.labels import FASHION_MNIST, ClassSet, check_imagenet, class_inputs, imagenet_names
 from .inputs import CATEGORY, checked
 
 STARTER_CLASSES = ClassSet.of(len(FASHION_MNIST), FASHION_MNIST)

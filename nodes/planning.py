@@ -9,12 +9,12 @@ import comfy.model_management
 import comfy.utils
 from comfy_api.latest import io
 
+from ..tstitch.checks.inputs import check_latent
 from ..tstitch.errors import StitchError
-from ..tstitch.planning.budget import GOALS, ORDERS, Request, check_latent_shape, check_widgets, make_plan
-from ..tstitch.planning.plan_views import plan_chart, plan_table, profile_chart
-from ..tstitch.planning.profile import Profile
-from ..tstitch.planning.profiling import ProfileJob, profile_models
-from ..tstitch.sockets import check_latent
+from ..tstitch.planning.plan.request import GOALS, ORDERS, Request, check_latent_shape, check_widgets, make_plan
+from ..tstitch.planning.plan.views import plan_chart, plan_table, profile_chart
+from ..tstitch.planning.profile.measure import ProfileJob, profile_models
+from ..tstitch.planning.profile.record import Profile
 from .calibration import calibration_input, check_calibration
 from .inputs import CATEGORY, checked, connected, measured_stages, numbered, small_inputs
 

@@ -7,8 +7,8 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from ..tstitch.errors import StitchError
-from ..tstitch.live import page_server
-from ..tstitch.noise_preview import PlannedRun, preview_levels
+from ..tstitch.page.noise_preview import PlannedRun, preview_levels
+from ..tstitch.page.progress import page_server
 
 if TYPE_CHECKING:
     from aiohttp import web

@@ -9,12 +9,13 @@ from comfy_api.latest import io
 
 from nodes import common_ksampler
 
-from ..tstitch.choices import check_choice
-from ..tstitch.report import Report
+from ..tstitch.checks.choices import check_choice
+from ..tstitch.checks.inputs import check_conditioning, check_latent, check_model
+from ..tstitch.page.progress import watch_for_page
 from ..tstitch.schedule import ScheduleSpec, check_splits
-from ..tstitch.sockets import check_conditioning, check_latent, check_model
-from ..tstitch.stitched_model import ModelStage, stitched_for_one_run
-from ..tstitch.stitching import Stitch
+from ..tstitch.stitch.model import ModelStage, stitched_for_one_run
+from ..tstitch.stitch.report import Report
+from ..tstitch.stitch.run import Stitch
 from ..tstitch.trajectory import FullSchedule, ksampler_schedule
 from .inputs import CATEGORY, checked, memory_input, small_inputs, unit_input
 
@@ -111,7 +112,7 @@ def check_sockets(model: Any, latent_image: Any, needed: dict[str, Any], optiona
 def two_model_stitch(fraction: float, unit: str, memory: str, full_schedule: FullSchedule) -> Stitch:
     check_splits((fraction,), unit, "fraction")
     spec = ScheduleSpec(stages=2, splits=(fraction,), unit=unit)
-    return Stitch(spec, memory, NAMES, Report.of(NAMES), full_schedule)
+    return Stitch(spec, memory, NAMES, Report.of(NAMES, watch_for_page()), full_schedule)
 
 
 class TStitchKSampler(io.ComfyNode):

@@ -6,10 +6,11 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..tstitch.report import Report
+from ..tstitch.page.progress import watch_for_page
 from ..tstitch.schedule import ScheduleSpec, check_schedule_text
-from ..tstitch.stitched_model import ModelStage, stitch_model
-from ..tstitch.stitching import Stitch
+from ..tstitch.stitch.model import ModelStage, stitch_model
+from ..tstitch.stitch.report import Report
+from ..tstitch.stitch.run import Stitch
 from .inputs import CATEGORY, checked, connected, schedule_inputs
 
 
@@ -59,7 +60,9 @@ class TStitchModelSchedule(io.ComfyNode):
     ) -> io.NodeOutput:
         models = connected("model", model_1, model_2, model_3, model_4, model_5, model_6, model_7)
         names = (*models, "final_model")
-        stitch = Stitch(ScheduleSpec.parse(splits, unit, pattern, len(names)), memory, names, Report.of(names))
+        stitch = Stitch(
+            ScheduleSpec.parse(splits, unit, pattern, len(names)), memory, names, Report.of(names, watch_for_page())
+        )
         return io.NodeOutput(stitch_model(final_model, [ModelStage(model) for model in models.values()], stitch))
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..tstitch.sockets import check_vae
-from ..tstitch.stitched_model import ModelStage
-from ..tstitch.sweep import Sweep, parse_entries
-from ..tstitch.sweep_views import decoded, draw_grid, qualities, speed_quality_figure, table
+from ..tstitch.checks.inputs import check_vae
+from ..tstitch.stitch.model import ModelStage
+from ..tstitch.sweep.run import Sweep, parse_entries
+from ..tstitch.sweep.views import decoded, draw_grid, qualities, speed_quality_figure, table
 from .inputs import CATEGORY, checked
 from .samplers import check_sockets, model_inputs, stage_inputs, step_inputs
 

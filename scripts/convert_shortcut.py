@@ -12,7 +12,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from tstitch.errors import StitchError
-from tstitch.families.flax_checkpoint import convert_shortcut
+from tstitch.families.dit.flax import convert_shortcut
 
 
 def main() -> int:

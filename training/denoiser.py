@@ -24,7 +24,7 @@ from training.autoencoder import build_vae, encode_all
 from training.data import CLASS_NAMES, load_split, to_signal
 from training.interval import WHOLE, FineTuning, Interval, TrainingInputError
 from training.loop import CHECKPOINTS, Schedule, Trainer, parameter_groups
-from tstitch.families.dit import DiT, DiTConfig
+from tstitch.families.dit.network import DiT, DiTConfig
 
 VAE_PATH = Path("models/starter_vae.safetensors")
 CLASS_DROPOUT = 0.1  # classifier-free guidance, arXiv 2207.12598

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from .choices import check_choice
+from .checks.choices import check_choice
 from .errors import StitchError
 
 MAX_STAGES = 8

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from comfy.patcher_extension import WrappersMP
 
-from .choices import check_choice
+from .checks.choices import check_choice
+from .checks.inputs import check_model
 from .errors import StitchError
-from .sockets import check_model
 from .trajectory import timestep_of
 
 UNITS = ("steps", "timestep", "sigma")

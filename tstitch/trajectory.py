@@ -10,7 +10,7 @@ import torch
 from comfy.samplers import KSampler
 from torch import Tensor
 
-from .choices import check_choice
+from .checks.choices import check_choice
 from .schedule import Trajectory
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from tstitch.families.bksdm import load_bksdm
-from tstitch.stitched_model import ModelStage, stitch_model
+from tstitch.stitch.model import ModelStage, stitch_model
 from tstitch_testing import architectures
 from tstitch_testing.architectures import Architecture, shapes_of, write
 from tstitch_testing.checkpoints import bksdm_network

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from tstitch.errors import StitchError
-from tstitch.families.checkpoint import read_checkpoint
+from tstitch.families.shared.checkpoint import read_checkpoint
 from tstitch_testing.checkpoints import bksdm_unet, dit_config, original_weights, save
 from tstitch_testing.ldm_files import LDMShape, ldm_weights, vq_model, vq_weights
 from tstitch_testing.uvit_files import uvit_config, uvit_weights

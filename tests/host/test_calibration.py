@@ -20,10 +20,10 @@ import torch
 from comfy.model_base import ModelType
 
 from tstitch.errors import StitchError
-from tstitch.planning import calibrating
-from tstitch.planning.calibrating import RecordingSampler, Settings, calibrate, sigmas_of
-from tstitch.planning.calibration import Calibration
-from tstitch.stitched_model import ModelStage
+from tstitch.planning.calibration import measure as calibrating
+from tstitch.planning.calibration.measure import RecordingSampler, Settings, calibrate, sigmas_of
+from tstitch.planning.calibration.record import Calibration
+from tstitch.stitch.model import ModelStage
 from tstitch_testing.models import calls_of, conditioning, gaussian_model
 from tstitch_testing.sampling import ksample, stitched
 
@@ -222,7 +222,9 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def known_to_host(nodes: dict[str, Any], found: Any) -> Any:
     """The same calibration in the class that the host loaded: a class more than ours."""
-    return pack_module(nodes["TStitchCalibrate"], "tstitch.planning.calibration").Calibration.from_json(found.to_json())
+    return pack_module(nodes["TStitchCalibrate"], "tstitch.planning.calibration.record").Calibration.from_json(
+        found.to_json()
+    )
 
 
 def test_a_calibration_comes_back_from_its_file(host_nodes: ModuleType, folders: Path) -> None:

@@ -17,7 +17,7 @@ from comfy.model_base import ModelType
 from comfy.model_management import InterruptProcessingException
 from torch import Tensor
 
-from tstitch.stitched_guider import StitchedGuider
+from tstitch.stitch.guider import StitchedGuider
 from tstitch_testing.models import calls_of, conditioning, gaussian_model
 from tstitch_testing.reference import sigmas_of
 from tstitch_testing.sampling import ksample, stitch_of, stitched

@@ -15,9 +15,9 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import Timestep
 from comfy.model_base import ModelType
 from torch import Tensor
 
+from tstitch.checks.inputs import check_pooled_texts
 from tstitch.errors import StitchError
-from tstitch.sockets import check_pooled_texts
-from tstitch.stitched_guider import StitchedGuider
+from tstitch.stitch.guider import StitchedGuider
 from tstitch_testing.halves import cfg_guider, halves, normal_sigmas, whole
 from tstitch_testing.models import conditioning
 from tstitch_testing.sampling import stitch_of, stitched

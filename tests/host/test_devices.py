@@ -10,9 +10,9 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from tstitch.report import Report
 from tstitch.schedule import Schedule, StageLookup
-from tstitch.stitching import Router, Stage
+from tstitch.stitch.report import Report
+from tstitch.stitch.run import Router, Stage
 from tstitch_testing.models import gaussian_model
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:1")

@@ -23,11 +23,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tstitch.errors import StitchError
-from tstitch.families.attention import ATTENTION_TAKES_OPTIONS
-from tstitch.families.dit import DiT, DiTConfig
-from tstitch.families.dit_checkpoint import read_dit
-from tstitch.families.dit_model import build_dit
-from tstitch.labels import class_inputs
+from tstitch.families.class_labels import class_inputs
+from tstitch.families.dit.checkpoint import read_dit
+from tstitch.families.dit.model import build_dit
+from tstitch.families.dit.network import DiT, DiTConfig
+from tstitch.families.shared.attention import ATTENTION_TAKES_OPTIONS
 from tstitch_testing.checkpoints import (
     computing_as_the_original,
     diffusers_dit,

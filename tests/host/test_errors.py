@@ -25,8 +25,8 @@ import torch
 from comfy.model_base import ModelType
 from torch import Tensor
 
-from tstitch.stitched_guider import StitchedGuider
-from tstitch.stitched_model import ModelStage, stitch_model
+from tstitch.stitch.guider import StitchedGuider
+from tstitch.stitch.model import ModelStage, stitch_model
 from tstitch_testing import architectures
 from tstitch_testing.models import conditioning, gaussian_model
 from tstitch_testing.sampling import ksample, stitch_of, stitched

@@ -17,9 +17,9 @@ import torch
 import dev
 from scripts import convert_shortcut as convert_shortcut_command
 from tstitch.errors import StitchError
-from tstitch.families.dit_checkpoint import VARIANTS, read_dit
-from tstitch.families.dit_model import build_dit
-from tstitch.families.flax_checkpoint import convert_shortcut
+from tstitch.families.dit.checkpoint import VARIANTS, read_dit
+from tstitch.families.dit.flax import convert_shortcut
+from tstitch.families.dit.model import build_dit
 
 WIDTH, HEADS, DEPTH, PATCH, CHANNELS, CLASSES = 128, 2, 2, 2, 4, 10
 

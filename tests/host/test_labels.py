@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tstitch.errors import StitchError
-from tstitch.labels import FASHION_MNIST, ClassSet, class_inputs
+from tstitch.families.class_labels import FASHION_MNIST, ClassSet, class_inputs
 from tstitch_testing.checkpoints import bksdm_unet, dit_config, original_weights, save
 from tstitch_testing.models import gaussian_model
 

@@ -13,7 +13,7 @@ from comfy.model_base import ModelType
 from torch import Tensor
 
 from tstitch.errors import StitchError
-from tstitch.latents import samples_for
+from tstitch.host.latents import samples_for
 from tstitch_testing.halves import cfg_guider, halves, normal_sigmas, whole
 from tstitch_testing.models import calls_of, gaussian_model
 from tstitch_testing.sampling import ksample, stitched

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from tstitch.errors import StitchError
-from tstitch.families.latent_diffusion import LoadedLDM, load_ldm
-from tstitch.families.ldm_checkpoint import null_embedding
-from tstitch.labels import class_inputs
+from tstitch.families.class_labels import class_inputs
+from tstitch.families.ldm.checkpoint import null_embedding
+from tstitch.families.ldm.model import LoadedLDM, load_ldm
 from tstitch_testing.checkpoints import save
 from tstitch_testing.ldm_files import (
     F4,

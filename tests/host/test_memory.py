@@ -19,8 +19,8 @@ from comfy.model_base import ModelType
 from torch import Tensor, nn
 
 from benchmarks.memory import measure
-from tstitch.memory import fits_together, unload_model
-from tstitch.stitched_model import ModelStage, stitched_for_one_run
+from tstitch.host.memory import fits_together, unload_model
+from tstitch.stitch.model import ModelStage, stitched_for_one_run
 from tstitch_testing import peak_memory
 from tstitch_testing.device import Device
 from tstitch_testing.halves import cfg_guider, normal_sigmas, whole

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tstitch.families.bksdm import load_bksdm
-from tstitch.families.latent_diffusion import load_ldm
+from tstitch.families.ldm.model import load_ldm
 from tstitch.families.starter import load_starter
 from tstitch.families.transformer import load_transformer
 from tstitch.trajectory import timesteps_of

@@ -14,7 +14,7 @@ from comfy.model_base import ModelType
 from comfy.samplers import KSampler
 
 from tstitch.errors import StitchError
-from tstitch.noise_preview import FRACTIONS, MAX_STEPS, PlannedRun, preview_levels
+from tstitch.page.noise_preview import FRACTIONS, MAX_STEPS, PlannedRun, preview_levels
 from tstitch_testing.models import gaussian_model
 from tstitch_testing.sampling import ksample
 

@@ -15,8 +15,8 @@ import torch
 from comfy.model_base import ModelType
 from torch import Tensor
 
-from tstitch.parameterization import _warn_once, conversion, mixing, same_mixing
-from tstitch.stitched_guider import StitchedGuider
+from tstitch.host.noise_levels import _warn_once, conversion, mixing, same_mixing
+from tstitch.stitch.guider import StitchedGuider
 from tstitch_testing.models import calls_of, conditioning, gaussian_model, patcher_of
 from tstitch_testing.sampling import stitch_of, stitched
 

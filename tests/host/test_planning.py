@@ -19,7 +19,7 @@ import pytest
 import torch
 from comfy.cli_args import PerformanceFeature
 
-from tstitch.planning.profiling import conditioning_key
+from tstitch.planning.profile.measure import conditioning_key
 from tstitch_testing.host import run_node
 from tstitch_testing.models import calls_of, conditioning, gaussian_model
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from torch import nn
 
-from tstitch.families.dit import DiT
-from tstitch.families.ldm import ClassUNet
-from tstitch.families.uvit import UViT
+from tstitch.families.dit.network import DiT
+from tstitch.families.ldm.network import ClassUNet
+from tstitch.families.uvit.network import UViT
 from tstitch_testing.checkpoints import dit_config
 from tstitch_testing.ldm_files import LDMShape, host_config
 from tstitch_testing.uvit_files import uvit_config

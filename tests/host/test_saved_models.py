@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tstitch.errors import StitchError
 from tstitch.families.bksdm import load_bksdm
-from tstitch.families.latent_diffusion import load_ldm
+from tstitch.families.ldm.model import load_ldm
 from tstitch.families.starter import FOLDER, STARTERS, load_starter
 from tstitch.families.transformer import load_transformer
 from tstitch_testing.checkpoints import (

@@ -13,7 +13,7 @@ import torch
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
-from tstitch.stitched_guider import StitchedGuider
+from tstitch.stitch.guider import StitchedGuider
 from tstitch_testing.host import extra_nodes, run_node
 from tstitch_testing.models import conditioning, gaussian_model
 from tstitch_testing.sampling import stitch_of, stitched

@@ -15,11 +15,11 @@ import comfy.utils
 import pytest
 import torch
 
-from tstitch import sweep as sweeping
 from tstitch.errors import StitchError
-from tstitch.stitched_model import ModelStage
-from tstitch.sweep import Sweep, parse_entries
-from tstitch.sweep_views import qualities, reference_of, speed_quality_figure, table
+from tstitch.stitch.model import ModelStage
+from tstitch.sweep import run as sweeping
+from tstitch.sweep.run import Sweep, parse_entries
+from tstitch.sweep.views import qualities, reference_of, speed_quality_figure, table
 from tstitch_testing.host import extra_nodes, run_node
 from tstitch_testing.models import calls_of, conditioning, gaussian_model
 from tstitch_testing.sampling import ksample, stitched

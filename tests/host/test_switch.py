@@ -14,10 +14,10 @@ import torch
 from comfy.model_base import ModelType
 from torch import Tensor
 
-from tstitch import stitching
-from tstitch.report import Report
-from tstitch.stitched_guider import StitchedGuider
-from tstitch.stitched_model import ModelStage, stitch_model
+from tstitch.stitch import run as stitching
+from tstitch.stitch.guider import StitchedGuider
+from tstitch.stitch.model import ModelStage, stitch_model
+from tstitch.stitch.report import Report
 from tstitch.trajectory import ksampler_schedule
 from tstitch_testing.models import calls_of, conditioning, gaussian_model
 from tstitch_testing.reference import dispatched, sigmas_of

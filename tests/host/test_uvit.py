@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from tstitch.errors import StitchError
-from tstitch.families.checkpoint import read_checkpoint
+from tstitch.families.class_labels import class_inputs
+from tstitch.families.shared.checkpoint import read_checkpoint
 from tstitch.families.transformer import load_transformer
-from tstitch.families.uvit import UViTConfig
-from tstitch.families.uvit_checkpoint import interpret_uvit
-from tstitch.labels import class_inputs
+from tstitch.families.uvit.checkpoint import interpret_uvit
+from tstitch.families.uvit.network import UViTConfig
 from tstitch_testing.checkpoints import dit_config, original_weights, save
 from tstitch_testing.sampling import stitched
 from tstitch_testing.uvit_files import reference, uvit_config, uvit_weights

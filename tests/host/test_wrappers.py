@@ -13,8 +13,8 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
+from tstitch.families.class_labels import class_inputs
 from tstitch.families.transformer import load_transformer
-from tstitch.labels import class_inputs
 from tstitch_testing.checkpoints import dit_config, original_weights, save
 from tstitch_testing.sampling import stitched
 from tstitch_testing.uvit_files import uvit_config, uvit_weights

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tstitch.errors import StitchError
-from tstitch.planning.calibration import Calibration, ModelMark
+from tstitch.planning.calibration.record import Calibration
+from tstitch.planning.records import ModelMark
 
 ZEROS, ONES = (0.0,) * 4, (1.0,) * 4
 

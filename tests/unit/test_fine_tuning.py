@@ -16,7 +16,7 @@ from training import denoiser, loop
 from training.__main__ import main, parse
 from training.denoiser import noised, train_denoiser
 from training.interval import WHOLE, FineTuning, Interval, TrainingInputError
-from tstitch.families.dit import DiTConfig
+from tstitch.families.dit.network import DiTConfig
 
 S_WEIGHTS = Path(__file__).resolve().parents[2] / "models" / "starter_s.safetensors"
 

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tstitch.model_options import with_additions
+from tstitch.host.model_options import with_additions
 
 leaves = st.sampled_from(["a", "b", "c"]) | st.lists(st.sampled_from("xyz"), max_size=3)
 options = st.dictionaries(

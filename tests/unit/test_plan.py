@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tstitch.errors import StitchError
-from tstitch.planning.budget import Request, check_latent_shape, make_plan, resampled
-from tstitch.planning.calibration import Calibration, ModelMark
-from tstitch.planning.plan import best_within, fastest, fastest_allowed
-from tstitch.planning.problem import Choice, Costs, PlanProblem
-from tstitch.planning.profile import ModelTiming, Profile
+from tstitch.planning.calibration.record import Calibration
+from tstitch.planning.plan.problem import Choice, Costs, PlanProblem
+from tstitch.planning.plan.request import Request, check_latent_shape, make_plan, resampled
+from tstitch.planning.plan.solve import best_within, fastest, fastest_allowed
+from tstitch.planning.profile.record import ModelTiming, Profile
+from tstitch.planning.records import ModelMark
 
 SMALL, MIDDLE, LARGE = (ModelMark(name, name * 6) for name in ("S", "M", "L"))
 

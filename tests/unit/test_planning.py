@@ -9,8 +9,8 @@ from itertools import product
 import pytest
 
 from tstitch.errors import StitchError
-from tstitch.planning.plan import best_within, fastest, fastest_allowed
-from tstitch.planning.problem import Costs, PlanProblem
+from tstitch.planning.plan.problem import Costs, PlanProblem
+from tstitch.planning.plan.solve import best_within, fastest, fastest_allowed
 
 STEPS, MODELS = 12, 4
 

@@ -7,7 +7,7 @@ import sys
 
 import torch
 
-from tstitch.plots import PAPER, add_legend, color_of, new_axes, to_image
+from tstitch.views.plots import PAPER, add_legend, color_of, new_axes, to_image
 
 
 def test_a_figure_becomes_an_image_of_the_host() -> None:
@@ -26,7 +26,7 @@ def test_a_figure_becomes_an_image_of_the_host() -> None:
 def test_drawing_touches_neither_pyplot_nor_the_settings() -> None:
     code = """
 import sys
-import tstitch.plots as plots
+import tstitch.views.plots as plots
 assert "matplotlib" not in sys.modules
 import matplotlib
 before = matplotlib.rcParams.copy()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tstitch.planning.calibration import ModelMark
-from tstitch.planning.profile import VERSION, ModelTiming, Profile, cache_path, read_timing, write_timing
+from tstitch.planning.profile.record import VERSION, ModelTiming, Profile, cache_path, read_timing, write_timing
+from tstitch.planning.records import ModelMark
 
 KEY = {"model": "abc", "latent": [1, 4, 8, 8]}
 TIMING = ModelTiming(0.0123456789012345, 0.0125, 1e-4, 2e-3, 0.5, 123456, 10)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tstitch import report as report_module
-from tstitch.live import describe, progress, workflow_id
-from tstitch.report import Report, StageUse
+from tstitch.page.progress import describe, progress, workflow_id
 from tstitch.schedule import Schedule, Trajectory
+from tstitch.stitch import report as report_module
+from tstitch.stitch.report import Report, StageUse
 
 
 class Clock:
@@ -81,7 +81,7 @@ def test_a_model_that_is_called_twice_a_step_is_counted_by_the_step(clock: Clock
 
 
 def test_a_step_that_goes_on_is_counted_in_the_seconds_only(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tstitch.live.time", clock)
+    monkeypatch.setattr("tstitch.page.progress.time", clock)
     report = begun()
     run(report, clock, [1, 1, 4])
     told = progress(report, finished=False)

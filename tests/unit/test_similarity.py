@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tstitch.metrics import cosine_similarity, psnr, relative_error, spectrum, ssim
+from tstitch.views.similarity import cosine_similarity, psnr, relative_error, spectrum, ssim
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

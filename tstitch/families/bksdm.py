@@ -20,9 +20,9 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import TimestepEmbedSequenti
 from torch import Tensor, nn
 
 from ..errors import StitchError
-from .checkpoint import Checkpoint, check_weights, read_checkpoint, weight_of
-from .host_model import EagerLayers, build_patcher, reloadable
-from .patches import check_channels
+from .shared.checkpoint import Checkpoint, check_weights, read_checkpoint, weight_of
+from .shared.host_model import EagerLayers, build_patcher, reloadable
+from .shared.patches import check_channels
 
 LEVELS = 4  # of Stable Diffusion
 PAIRS = 2  # residual-attention pairs a level going down; one more going up

@@ -14,11 +14,11 @@ from comfy.model_patcher import ModelPatcher
 from safetensors import SafetensorError
 
 from ..errors import StitchError
-from .checkpoint import Checkpoint, check_weights
-from .dit import DiTConfig
-from .dit_checkpoint import weight_shapes
-from .dit_model import HostDiTConfig
-from .host_model import build_patcher, reloadable
+from .dit.checkpoint import weight_shapes
+from .dit.model import HostDiTConfig
+from .dit.network import DiTConfig
+from .shared.checkpoint import Checkpoint, check_weights
+from .shared.host_model import build_patcher, reloadable
 
 FOLDER = Path(__file__).resolve().parents[2] / "models"
 STARTERS = {

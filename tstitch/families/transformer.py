@@ -8,14 +8,15 @@ from typing import Any
 import torch
 
 from ..errors import StitchError
-from . import dit_checkpoint, uvit_checkpoint
-from .class_model import with_guided_channels
-from .dit_checkpoint import interpret_dit, read_transformer
-from .dit_model import build_dit
-from .host_model import reloadable
+from .dit import checkpoint as dit_checkpoint
+from .dit.checkpoint import interpret_dit, read_transformer
+from .dit.model import build_dit
+from .shared.class_model import with_guided_channels
+from .shared.host_model import reloadable
 from .starter import build_starter, describe_starter, is_starter
-from .uvit_checkpoint import interpret_uvit, is_uvit
-from .uvit_model import build_uvit
+from .uvit import checkpoint as uvit_checkpoint
+from .uvit.checkpoint import interpret_uvit, is_uvit
+from .uvit.model import build_uvit
 
 PREDICTIONS = ("auto", *dit_checkpoint.VARIANTS, *uvit_checkpoint.VARIANTS)
 GUIDED_CHANNELS = {"three": 3, "all": None}

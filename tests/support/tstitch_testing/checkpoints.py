@@ -11,7 +11,7 @@ from diffusers import DiTTransformer2DModel, UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tstitch.families.dit import DiT, DiTConfig, sincos_position_embedding
+from tstitch.families.dit.network import DiT, DiTConfig, sincos_position_embedding
 
 
 def dit_config(**changes: Any) -> DiTConfig:

@@ -16,7 +16,7 @@ from diffusers import UNet2DConditionModel, VQModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 from torch import Tensor
 
-from tstitch.families.ldm import ClassUNet
+from tstitch.families.ldm.network import ClassUNet
 from tstitch_testing.unets import randomise
 
 BLOCKS = 2  # residual blocks a level

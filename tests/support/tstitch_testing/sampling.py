@@ -9,10 +9,10 @@ import comfy.sample
 import torch
 from torch import Tensor
 
-from tstitch.report import Report
 from tstitch.schedule import ScheduleSpec
-from tstitch.stitched_model import ModelStage, stitch_model
-from tstitch.stitching import Stitch
+from tstitch.stitch.model import ModelStage, stitch_model
+from tstitch.stitch.report import Report
+from tstitch.stitch.run import Stitch
 from tstitch_testing.models import conditioning
 
 

@@ -9,7 +9,7 @@ import torch
 from diffusers.pipelines.deprecated.unidiffuser.modeling_uvit import UTransformer2DModel
 from torch import Tensor, nn
 
-from tstitch.families.uvit import UViT, UViTConfig
+from tstitch.families.uvit.network import UViT, UViTConfig
 
 
 def uvit_config(**changes: Any) -> UViTConfig:

@@ -1,0 +1,1 @@
+"""Refuses bad input before anything is loaded, in one sentence."""

@@ -1,0 +1,23 @@
+"""Refuses what a widget does not list: to the API some hosts let pass anything, and then take another setting."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+
+from ..errors import StitchError
+
+SHOWN = 10  # choices that fit a message
+
+
+def check_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Raise StitchError unless `value` is among `choices`."""
+    if value in choices:
+        return
+    if len(choices) <= SHOWN:
+        raise StitchError(f"{name} must be one of {', '.join(choices)}, got {value}.")
+    close = difflib.get_close_matches(str(value), choices, 1)
+    perhaps = f", perhaps {close[0]}" if close else ""
+    raise StitchError(
+        f"{name} must be one of the {len(choices)} that the node lists, got {value}: choose one of them{perhaps}."
+    )

@@ -1,0 +1,177 @@
+"""Weight files as people have them: what they are wrapped in, and what is wrong with them."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import comfy.utils
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ...errors import StitchError
+
+#: Where training scripts keep the weights in a file, best first: averaged weights draw better than raw ones.
+WRAPPERS = ("ema", "params_ema", "ema_state_dict", "state_dict", "model", "params")
+#: What compilers, parallel training and whole-pipeline files put before each name.
+PREFIXES = ("module.", "_orig_mod.", "model.diffusion_model.", "diffusion_model.")
+#: The weight that holds what the others of a saved model do not tell: metadata, in JSON, a byte an element. The host
+#: keeps what it must know of quantized layers so; the header of a file that it saves is its own.
+FACTS = "tstitch.facts"
+#: What command lines, and arrays and numbers of numpy, are pickled by.
+PLAIN_VALUES: tuple[Any, ...] = (
+    argparse.Namespace,
+    np.ndarray,
+    np.dtype,
+    *{type(np.dtype(code)) for code in ("?", *np.typecodes["AllInteger"], *np.typecodes["Float"])},
+    *{value.__reduce__()[0] for value in (np.zeros(1), np.float64(0))},
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    name: str  # as the user chose it, for messages
+    state: dict[str, Tensor]
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def number(self, key: str) -> int:
+        """A number of the metadata; 0 where they do not tell."""
+        value = self.metadata.get(key, "")
+        return int(value) if re.fullmatch(r"[0-9]{1,6}", value) else 0
+
+
+def read_checkpoint(path: str | Path, name: str | None = None) -> Checkpoint:
+    """As `read_whole_checkpoint`, of a file that holds one network: its own names. Raises StitchError."""
+    checkpoint = read_whole_checkpoint(path, name)
+    return replace(checkpoint, state=_without_prefix(checkpoint.state))
+
+
+def read_whole_checkpoint(path: str | Path, name: str | None = None) -> Checkpoint:
+    """The tensors of a .safetensors, .pt, .pth, .ckpt or .bin file, unwrapped. Raises StitchError; runs no code."""
+    path = Path(path)
+    name = name or path.name
+    if not path.is_file():
+        raise StitchError(f"The file {name} does not exist.")
+    if path.suffix.lower() in (".safetensors", ".sft"):
+        state, metadata = _read_safetensors(path, name)
+    else:
+        state, metadata = _read_pickle(path, name), {}
+    state = _unwrapped(state)
+    metadata = {**metadata, **_take_facts(state, name)}
+    if not state:
+        raise StitchError(f"The file {name} holds no weights: choose another, or load it with the node it is made for.")
+    return Checkpoint(name, state, metadata)
+
+
+def with_facts(state: Mapping[str, Tensor], facts: Mapping[str, str]) -> dict[str, Tensor]:
+    """The weights of a model that is being saved, and what its loader finds again as metadata."""
+    return {**state, FACTS: torch.tensor(list(json.dumps(facts).encode()), dtype=torch.uint8)}
+
+
+def weight_of(checkpoint: Checkpoint, key: str, ndim: int, family: str) -> Tensor:
+    """The weight that a family is known by. Raises StitchError unless it is there with so many dimensions."""
+    weight = checkpoint.state.get(key)
+    if weight is None:
+        keys = ", ".join(sorted(checkpoint.state)[:2])
+        raise StitchError(f"The file {checkpoint.name} is no {family}: it lacks {key} and begins with {keys}.")
+    if weight.ndim != ndim:
+        raise StitchError(
+            f"The file {checkpoint.name} is no valid {family}: {key} has {weight.ndim} dimensions, not {ndim}."
+        )
+    return weight
+
+
+def check_weights(checkpoint: Checkpoint, expected: dict[str, tuple[int, ...]], family: str) -> None:
+    """Raise StitchError unless the weights have exactly these names and shapes."""
+    state = checkpoint.state
+    missing = [key for key in expected if key not in state]
+    if missing:
+        raise StitchError(f"The file {checkpoint.name} is no complete {family}: it lacks {_some(missing)}.")
+    unknown = [key for key in state if key not in expected]
+    if unknown:
+        raise StitchError(f"The file {checkpoint.name} is no plain {family}: it also holds {_some(unknown)}.")
+    for key, shape in expected.items():
+        if tuple(state[key].shape) != shape:
+            raise StitchError(
+                f"The file {checkpoint.name} is no valid {family}: {key} has the shape {tuple(state[key].shape)} where"
+                f" {shape} follows from the others."
+            )
+
+
+def _some(keys: list[str]) -> str:
+    more = f" and {len(keys) - 2} more" if len(keys) > 2 else ""
+    return ", ".join(keys[:2]) + more
+
+
+def _read_safetensors(path: Path, name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        state, metadata = comfy.utils.load_torch_file(str(path), safe_load=True, return_metadata=True)
+    except (SafetensorError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise StitchError(f"The file {name} is damaged or incomplete ({reason}): download it again.") from error
+    return state, metadata or {}
+
+
+def _read_pickle(path: Path, name: str) -> Any:
+    try:
+        with _plain_values_allowed():
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if found := re.search(r"(?:GLOBAL|Unsupported global:|Unsupported class|class) ([\w.]+\.\w+)", str(error)):
+            raise StitchError(
+                f"The file {name} holds code ({found[1]}) besides weights, so it is not opened: use a safetensors file."
+            ) from error
+        raise StitchError(f"The file {name} is damaged or no weight file: download it again.") from error
+    except (RuntimeError, MemoryError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError) as error:
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            raise StitchError(
+                f"There is not enough main memory to read the file {name} of {path.stat().st_size / 2**30:.1f} GiB:"
+                " close other programs, or use a safetensors file, which is read in parts."
+            ) from error
+        raise StitchError(f"The file {name} is damaged or incomplete: download it again.") from error
+
+
+def _plain_values_allowed() -> contextlib.AbstractContextManager[Any]:
+    """Training scripts save their command line and numbers of numpy beside the weights: values only, no code."""
+    if not hasattr(torch.serialization, "safe_globals"):  # torch 2.5
+        return contextlib.nullcontext()
+    allowed = torch.serialization.get_safe_globals()  # leaving the context forbids what it was given
+    return torch.serialization.safe_globals([each for each in PLAIN_VALUES if each not in allowed])
+
+
+def _unwrapped(content: Any) -> dict[str, Tensor]:
+    if not isinstance(content, dict):
+        return {}
+    for wrapper in WRAPPERS:
+        if isinstance(inner := content.get(wrapper), dict) and any(
+            isinstance(value, Tensor) for value in inner.values()
+        ):
+            content = inner
+            break
+    return {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+
+
+def _take_facts(state: dict[str, Tensor], name: str) -> dict[str, str]:
+    key = next((key for key in state if key.endswith(FACTS)), None)
+    if key is None:
+        return {}
+    try:
+        facts = json.loads(bytes(state.pop(key).tolist()))
+    except (ValueError, TypeError) as error:
+        raise StitchError(f"The file {name} is damaged ({key} is not readable): save or download it again.") from error
+    return {key: str(value) for key, value in facts.items()} if isinstance(facts, dict) else {}
+
+
+def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    while prefix := next((each for each in PREFIXES if any(key.startswith(each) for key in state)), None):
+        state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    return state

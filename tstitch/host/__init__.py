@@ -1,0 +1,1 @@
+"""What the host's objects mean and how they are handled: noise levels, memory, conditioning, latents, devices."""

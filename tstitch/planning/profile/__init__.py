@@ -1,0 +1,1 @@
+"""Seconds per step of each model on this device."""

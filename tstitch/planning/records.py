@@ -1,0 +1,20 @@
+"""What the files of calibrations and profiles have in common."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ModelMark:
+    """How a model is told apart from others."""
+
+    name: str  # for people
+    identity: str  # of its weights and patches, see `identity.model_identity`
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is finite, and not an integer beyond all floats, which JSON may hold too."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -1,0 +1,140 @@
+"""A MODEL that samples with several models: works in any node that takes a MODEL."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.model_patcher
+import comfy.utils
+from comfy.patcher_extension import WrappersMP
+from comfy.samplers import CFGGuider
+
+from ..checks.inputs import check_model
+from ..host.conditioning import own_conditioning, patchable
+from ..host.latents import packed, unpacked
+from ..host.memory import keep_pinned
+from .run import SampleCall, Stitch, run_stitched
+
+
+@dataclass(frozen=True)
+class ModelStage:
+    """A model of the run besides the finishing one; conditioning and cfg default to those of the sampling node."""
+
+    model: Any
+    positive: Any = None
+    negative: Any = None
+    cfg: float | None = None
+
+    def plain_guider(self, cfg: float | None = None) -> CFGGuider:
+        """The host's own guider for this model alone; `cfg` counts where the stage has none."""
+        guider = CFGGuider(self.model)
+        guider.set_conds(self.positive, self.negative)
+        guider.set_cfg(cfg if self.cfg is None else self.cfg)
+        return guider
+
+    def guider_like(self, template: Any) -> Any:
+        """The sampling node's own kind of guider, on this model."""
+        guider = copy.copy(template)
+        guider.model_patcher = self.model
+        guider.model_options = comfy.model_patcher.create_model_options_clone(self.model.model_options)
+        guider.original_conds = dict(template.original_conds)
+        conds = {"positive": self.positive, "negative": self.negative}
+        guider.inner_set_conds({key: cond for key, cond in conds.items() if cond is not None})
+        guider.original_conds = own_conditioning(guider.original_conds)
+        guider.model_patcher = patchable(guider.model_patcher, guider.original_conds)
+        if self.cfg is not None:
+            guider.set_cfg(self.cfg)
+        return guider
+
+
+def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch) -> Any:
+    """A clone of `final_model` whose sampling runs are stitched. The inputs stay as they are. Raises StitchError."""
+    for name, value in zip(stitch.names, [*(stage.model for stage in stages), final_model], strict=True):
+        check_model(name, value)
+
+    def outer_sample(
+        executor: Any,
+        noise: Any,
+        latent_image: Any,
+        sampler: Any,
+        sigmas: Any,
+        denoise_mask: Any = None,
+        callback: Any = None,
+        disable_pbar: bool = False,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        template = executor.class_obj
+        packing = kwargs.get("latent_shapes") or ()
+        call = SampleCall(
+            unpacked(noise, packing),
+            unpacked(latent_image, packing),
+            sampler,
+            sigmas,
+            _unprepared(denoise_mask, noise, packing),
+            _on_packed(callback),
+            disable_pbar,
+            seed,
+        )
+
+        def run_last(lead_sampler: Any) -> Any:
+            return executor(
+                noise, latent_image, lead_sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs
+            )
+
+        guiders = [stage.guider_like(template) for stage in stages] + [template]
+        return packed(run_stitched(stitch, guiders, call, run_last))
+
+    model = _clone_sharing_patches(final_model)
+    # Before the wrapper of an earlier stitch: what is stitched here decides first which of its stages is asked.
+    model.wrappers.setdefault(WrappersMP.OUTER_SAMPLE, {}).setdefault("tstitch", []).insert(0, outer_sample)
+    return model
+
+
+@contextmanager
+def stitched_for_one_run(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch) -> Iterator[Any]:
+    """As `stitch_model`, of a clone that nobody keeps."""
+    model = stitch_model(final_model, stages, stitch)
+    try:
+        yield model
+    finally:
+        keep_pinned(model)
+
+
+class _SharingOptions(dict[str, Any]):
+    """Options whose deep copy shares the patches in them, as those of the host's guiders do."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        return comfy.model_patcher.create_model_options_clone(dict(self))
+
+
+def _clone_sharing_patches(model: Any) -> Any:
+    """The host's `clone` copies patches with all weights that they hold, wherever those are."""
+    options = model.model_options
+    model.model_options = _SharingOptions(options)
+    try:
+        return model.clone()
+    finally:
+        model.model_options = options
+
+
+def _unprepared(mask: Any, noise: Any, shapes: Sequence[Any]) -> Any:
+    """A mask as a node gives it. Newer hosts have stretched it to the noise by now, and would do so twice."""
+    if mask is None or mask.shape != noise.shape:
+        return mask
+    if len(shapes) <= 1:
+        return mask[:, :1]
+    from comfy.nested_tensor import NestedTensor
+
+    return NestedTensor([part[:, :1] for part in comfy.utils.unpack_latents(mask, shapes)])
+
+
+def _on_packed(callback: Any) -> Any:
+    """Newer hosts unpack what they tell a callback, and have wrapped this one to do so already."""
+    if callback is None:
+        return None
+    return lambda step, x0, x, total_steps: callback(step, packed(x0), packed(x), total_steps)

@@ -1,0 +1,343 @@
+"""Trajectory stitching: several denoisers, one sampling loop (T-Stitch, arXiv 2402.14167).
+
+Every stage is an ordinary guider of the host. Their `sample` calls are nested: each is given, instead of a sampler, a
+continuation that enters the next stage, so the host prepares and cleans up every model itself. Innermost, the real
+sampler runs once, on a router that hands each model call to the stage that owns its noise level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import comfy.utils
+import torch
+from comfy.samplers import CFGGuider, pre_run_control
+from torch import Tensor
+
+from ..checks.choices import check_choice
+from ..checks.compatibility import check_controls, check_latent_formats, check_mixable, check_sound
+from ..checks.inputs import check_latent_channels, check_pooled_texts, check_text_widths
+from ..host.conditioning import keyframes_of
+from ..host.devices import synchronize
+from ..host.latents import packed
+from ..host.memory import POLICIES, StageLoader, fits_together, share_weights, unload_model
+from ..host.model_options import with_additions
+from ..host.noise_levels import Conversion, conversion
+from ..schedule import Schedule, ScheduleSpec, StageLookup
+from ..trajectory import FullSchedule, read_trajectory
+from .report import Report
+
+
+@dataclass(frozen=True)
+class Stitch:
+    """What the person asked for: the schedule, how the models share memory, and where the outcome is told."""
+
+    spec: ScheduleSpec
+    memory: str
+    names: tuple[str, ...]  # of all stages in run order, as in messages and reports: the inputs' names
+    report: Report
+    full_schedule: FullSchedule | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("memory", self.memory, POLICIES)
+
+
+@dataclass(frozen=True)
+class SampleCall:
+    """The arguments of a guider's `sample`."""
+
+    noise: Any
+    latent_image: Any
+    sampler: Any
+    sigmas: Tensor
+    denoise_mask: Any = None
+    callback: Callable[..., None] | None = None
+    disable_pbar: bool = False
+    seed: int | None = None
+
+    def on(self, guider: Any, sampler: Any, sigmas: Tensor) -> Any:
+        return guider.sample(
+            self.noise,
+            self.latent_image,
+            sampler,
+            sigmas,
+            denoise_mask=self.denoise_mask,
+            callback=self.callback,
+            disable_pbar=self.disable_pbar,
+            seed=self.seed,
+        )
+
+
+class Stage:
+    """One guider of a run, and what the host prepared for it once it is entered."""
+
+    def __init__(self, index: int, guider: Any, stage_conversion: Conversion | None) -> None:
+        self.index, self.guider, self.conversion = index, guider, stage_conversion
+        self.patcher = guider.model_patcher
+        self.loader: StageLoader | None = None  # a stitched guider sees to its own models
+        self.shares_model = False  # with another stage, whose patches must then be out of the way
+        self.predict: Callable[..., Tensor]  # the guider, or the router of a model that is stitched itself
+        self.model_options: dict[str, Any]
+        self._keyframes: list[Any] = []  # of the hooks in its conditioning
+
+    def prepared(self, model_wrap: Callable[..., Tensor], extra_args: dict[str, Any]) -> None:
+        self.predict, self.model_options = model_wrap, extra_args["model_options"]
+        self._keyframes = keyframes_of(getattr(self.guider, "conds", {}))
+
+    def begin_interval(self, before: Stage | None, swap: bool) -> None:
+        """Take over from the stage `before`; with `swap`, that one makes room first."""
+        if before is not None:
+            before.leave(unload=swap and not self.patcher.is_clone(before.patcher))
+        if self.loader is None or isinstance(self.predict, Router):
+            return
+        if self.loader.is_loaded(in_full=True):
+            self.loader.mark_used()
+        else:
+            self._load(self.loader)
+
+    def leave(self, unload: bool) -> None:
+        if isinstance(self.predict, Router):
+            self.predict.leave(unload)
+            return
+        self.patcher.clean_hooks()  # what was cached for a keyframe may be out of date when this stage is back
+        if unload:
+            unload_model(self.patcher)
+
+    def put_in_place(self) -> None:
+        """Make this the stage whose weights and patches are in place."""
+        nested = isinstance(self.predict, Router)
+        if self.loader is not None and not nested and not self.loader.is_loaded(in_full=False):
+            self._load(self.loader)
+        else:
+            self.restore_patches()
+        if getattr(self.patcher.model, "current_patcher", self.patcher) is not self.patcher:
+            self.patcher.model.current_patcher = self.patcher
+
+    def restore_patches(self) -> None:
+        if self.shares_model or self._lacks_object_patches():
+            self.patcher.patch_model(load_weights=False)
+
+    def _lacks_object_patches(self) -> bool:
+        """As after the host has evicted the model."""
+        patches = self.patcher.object_patches.items()
+        return any(comfy.utils.get_attr(self.patcher.model, name) is not patch for name, patch in patches)
+
+    def put_away(self) -> None:
+        """Take the patches of objects out; those of hooks go when the turn ends, as weights are slow to patch."""
+        if self.shares_model:
+            self.patcher.unpatch_model(unpatch_weights=False)
+
+    def pass_over(self, level: float) -> None:
+        """Let time go on for this stage in a step that another one takes."""
+        if self.conversion is not None:
+            level = self.conversion(level)[0]
+        if isinstance(self.predict, Router):
+            self.predict.pass_over(level)
+        for keyframes in self._keyframes:
+            sigma = torch.tensor(level, device=self.sample_sigmas.device)
+            keyframes.prepare_current_keyframe(curr_t=sigma, transformer_options={"sample_sigmas": self.sample_sigmas})
+
+    @property
+    def sample_sigmas(self) -> Tensor:
+        return self.model_options["transformer_options"]["sample_sigmas"]
+
+    def _load(self, loader: StageLoader) -> None:
+        self.patcher.unpatch_hooks()  # a variant of the model that was evicted took them along
+        loader.load()
+        for conds in self.guider.conds.values():  # some ControlNets take weights of the model over
+            pre_run_control(self.guider.inner_model, conds)
+
+
+class Waypoint:
+    """Stands in for the sampler of a stage that does not lead: notes what was prepared and goes on to the next."""
+
+    def __init__(self, stage: Stage, proceed: Callable[[], Any]) -> None:
+        self._stage, self._proceed = stage, proceed
+        self.result: Any = None
+
+    def sample(
+        self, model_wrap: Any, sigmas: Tensor, extra_args: dict, callback: Any, noise: Tensor, *_: Any
+    ) -> Tensor:
+        self._stage.prepared(model_wrap, extra_args)
+        self._stage.put_away()
+        self.result = self._proceed()
+        return noise  # the host scales what it takes for the samples of this stage, and nobody reads them
+
+
+class LeadSampler:
+    """The real sampler, run on the router instead of on the leading stage alone."""
+
+    def __init__(
+        self, sampler: Any, lead: Stage, stages: Sequence[Stage], schedule: Schedule, report: Report, swap: bool
+    ) -> None:
+        self._sampler, self._lead, self._stages = sampler, lead, stages
+        self._schedule, self._report, self._swap = schedule, report, swap
+
+    def sample(
+        self,
+        model_wrap: Any,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: Any,
+        noise: Tensor,
+        latent_image: Tensor | None = None,
+        denoise_mask: Tensor | None = None,
+        disable_pbar: bool = False,
+    ) -> Tensor:
+        self._lead.prepared(model_wrap, extra_args)
+        lookup = StageLookup(self._schedule, [float(sigma) for sigma in sigmas.cpu()])
+        router = Router(self._lead, self._stages, lookup, self._report, self._swap)
+        try:
+            samples = self._sampler.sample(
+                router, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar
+            )
+            synchronize(self._lead.patcher.load_device)  # once a run: the last call's seconds are known only then
+            self._report.finish()
+            return samples
+        finally:
+            self._report.stop()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sampler, name)
+
+
+class Router:
+    """The denoiser the sampler calls. Everything but the call itself is the leading stage's."""
+
+    def __init__(self, lead: Stage, stages: Sequence[Stage], lookup: StageLookup, report: Report, swap: bool) -> None:
+        self._lead, self._lookup, self._report, self._swap = lead, lookup, report, swap
+        self._stages = {stage.index: stage for stage in stages}
+        self._current: Stage | None = None
+        self._options_before = with_additions({}, {}, lead.model_options)
+
+    def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
+        level = float(sigma.reshape(-1)[0])
+        step = self._lookup.step(level, torch.finfo(sigma.dtype).eps / 2)
+        stage = self._stages[self._lookup.owner(step)]
+        self._report.count(stage.index, step)
+        options = self._lead.model_options if model_options is None else model_options
+        if stage is not self._lead:
+            options = with_additions(stage.model_options, self._options_before, options)
+        if stage.conversion is not None:
+            stage_level, factor = stage.conversion(level)
+            x, sigma = x * factor, sigma.new_full(sigma.shape, stage_level)
+        device = stage.patcher.load_device  # another one where the models are spread over several GPUs
+        with self._turn_of(stage, level):
+            return stage.predict(x.to(device), sigma.to(device), model_options=options, **kwargs).to(x.device)
+
+    @contextmanager
+    def _turn_of(self, stage: Stage, level: float) -> Iterator[None]:
+        """Between the calls, the patches of the leading stage are in place: samplers read its model."""
+        if stage is not self._lead:
+            self._lead.put_away()
+        if stage is not self._current:
+            stage.begin_interval(self._current, self._swap)
+            self._current = stage
+        stage.put_in_place()
+        yield
+        if stage is not self._lead:
+            stage.put_away()
+            self._lead.restore_patches()
+        for other in self._stages.values():
+            if other is not stage:
+                other.pass_over(level)
+
+    def pass_over(self, level: float) -> None:
+        for stage in self._stages.values():
+            stage.pass_over(level)
+
+    def leave(self, unload: bool) -> None:
+        """As `Stage.leave`, for all stages of this run."""
+        for stage in self._stages.values():
+            stage.leave(unload)
+        self._current = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lead.predict, name)
+
+
+def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_last: Callable[[Any], Any]) -> Any:
+    """Sample once over all stages.
+
+    guiders: one a stage in run order, the finishing one last, each free to be changed; run_last: runs the last guider
+    with the sampler it is given and returns its result. Raises StitchError before anything is loaded.
+    """
+    separate_patchers(guiders)
+    patchers = [guider.model_patcher for guider in guiders]
+    check_latent_formats(stitch.names, patchers)
+    check_latent_channels(call.latent_image, stitch.names[-1], patchers[-1].get_model_object("latent_format"))
+    samplings = [patcher.get_model_object("model_sampling") for patcher in patchers]
+    trajectory = read_trajectory(call.sigmas, samplings[-1], stitch.full_schedule)
+    if trajectory.steps < 1:
+        return run_last(call.sampler)
+    schedule = stitch.spec.resolve(trajectory)
+    used = schedule.stages
+    used_names, used_guiders = [stitch.names[index] for index in used], [guiders[index] for index in used]
+    check_mixable(used_names, [patchers[index] for index in used])
+    if getattr(call.noise, "is_nested", False):
+        check_sound(used_names, [patchers[index] for index in used])
+    check_controls(used_names, used_guiders)
+    check_text_widths(used_names, used_guiders)
+    check_pooled_texts(used_names, used_guiders)
+    stitch.report.begin(schedule, trajectory)
+
+    last, leader = len(guiders) - 1, used[-1]
+    to_lead = conversion(samplings[last], samplings[leader], trajectory.sigmas, stitch.names[leader])
+    sigmas = call.sigmas if to_lead is None else to_lead.sampler_sigmas(call.sigmas)
+    levels = [float(sigma) for sigma in sigmas.cpu()]
+    stages = [
+        Stage(index, guiders[index], conversion(samplings[leader], samplings[index], levels, stitch.names[index]))
+        for index in used
+    ]
+    nested = isinstance(call.sampler, (Waypoint, LeadSampler))
+    prepare_loading(stitch.memory, stages, packed(call.noise).shape, nested)
+    lead = stages[-1]
+    sampler = LeadSampler(call.sampler, lead, stages, schedule, stitch.report, stitch.memory == "swap")
+
+    proceed = partial(run_last, sampler) if leader == last else partial(call.on, lead.guider, sampler, sigmas)
+    for stage in reversed(stages[:-1]):
+        own_sigmas = sigmas if stage.conversion is None else stage.conversion.sigmas(sigmas)
+        proceed = partial(enter, stage, proceed, call, own_sigmas)
+    try:
+        return proceed()
+    finally:
+        for stage in stages:
+            if stage.loader is not None:
+                stage.loader.release()
+
+
+def enter(stage: Stage, proceed: Callable[[], Any], call: SampleCall, sigmas: Tensor) -> Any:
+    """Have the host prepare `stage`, and go on with it in that state."""
+    waypoint = Waypoint(stage, proceed)
+    call.on(stage.guider, waypoint, sigmas)
+    return waypoint.result
+
+
+def prepare_loading(memory: str, stages: Sequence[Stage], latent_shape: Sequence[int], nested: bool) -> None:
+    """Leave the loading of each model to its first step, unless all may and can stay on the device.
+
+    nested: this run is a stage of another one, which leaves the loading of its models to it.
+    """
+    alone = len(stages) == 1
+    if alone and not nested:
+        return
+    patchers = [stage.patcher for stage in stages]
+    conds = [getattr(stage.guider, "original_conds", {}) for stage in stages]
+    together = not alone and (memory == "keep" or (memory == "auto" and fits_together(patchers, conds, latent_shape)))
+    for stage in stages:
+        stage.shares_model = sum(stage.patcher.is_clone(patcher) for patcher in patchers) > 1
+        if isinstance(stage.guider, CFGGuider):
+            stage.loader = StageLoader(stage.guider, deferred=not together or share_weights(patchers))
+
+
+def separate_patchers(guiders: Sequence[Any]) -> None:
+    """Where stages have one MODEL between them, give each a clone: hooks of the conditioning register on it."""
+    for index, guider in enumerate(guiders):
+        if isinstance(guider, CFGGuider) and any(
+            guider.model_patcher is later.model_patcher for later in guiders[index + 1 :]
+        ):
+            guider.model_patcher = guider.model_patcher.clone()

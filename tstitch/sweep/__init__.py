@@ -1,0 +1,1 @@
+"""One picture for each of several schedules, side by side."""

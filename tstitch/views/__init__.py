@@ -1,0 +1,1 @@
+"""Plots, and how alike two pictures are."""
