@@ -15,12 +15,14 @@ import pytest
 import torch
 from comfy.model_base import ModelType
 from comfy.model_management import InterruptProcessingException
+from comfy.patcher_extension import PatcherInjection
 from torch import Tensor
 
 from tstitch.stitch.guider import StitchedGuider
 from tstitch_testing.models import calls_of, conditioning, gaussian_model
 from tstitch_testing.reference import sigmas_of
 from tstitch_testing.sampling import ksample, stitch_of, stitched
+from tstitch_testing.unets import randomise, unet_model
 
 STEPS = 5
 MEMORY = ("auto", "keep", "swap")
@@ -262,3 +264,80 @@ def test_one_model_sampled_100_times_leaves_what_a_stock_clone_leaves() -> None:
         growth.append((counts[1][0] - counts[0][0], counts[1][1] - counts[0][1]))
     assert growth[1][0] <= growth[0][0]
     assert growth[1][1] <= growth[0][1] + 10
+
+
+# --- A cancelled run leaves no patch in the network -------------------------------------------------------------------
+
+
+def with_injection(model: Any) -> Any:
+    """As AnimateDiff and IPAdapter change a network: a layer more while the model is in use."""
+    changed, layer = model.clone(), torch.nn.Conv2d(64, 64, 1)
+    randomise(layer, 5)
+
+    def inject(patcher: Any) -> None:
+        patcher.model.diffusion_model.middle_block.append(layer)
+
+    def eject(patcher: Any) -> None:
+        block = patcher.model.diffusion_model.middle_block
+        assert block[-1] is layer
+        del block[-1]
+
+    changed.set_injections("test", [PatcherInjection(inject=inject, eject=eject)])
+    return changed
+
+
+def with_object(model: Any) -> Any:
+    changed = model.clone()
+    sampling = copy.deepcopy(model.get_model_object("model_sampling"))
+    sampling.set_sigmas(sampling.sigmas * 0.9)
+    changed.add_object_patch("model_sampling", sampling)
+    return changed
+
+
+def with_weights(model: Any) -> Any:
+    changed = model.clone()
+    key = "diffusion_model.out.2.weight"
+    changed.add_patches({key: (torch.ones_like(changed.model.state_dict()[key]),)}, 0.1)
+    return changed
+
+
+VARIANTS = {"injection": with_injection, "object": with_object, "weights": with_weights}
+PLACES = {
+    "variants, changed last": lambda plain, changed, other: [plain, changed],
+    "variants, changed first": lambda plain, changed, other: [changed, plain],
+    "pair, changed last": lambda plain, changed, other: [other, changed],
+    "pair, changed first": lambda plain, changed, other: [changed, other],
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", VARIANTS)
+@pytest.mark.parametrize("memory", MEMORY)
+def test_a_stopped_run_leaves_no_patch_in_the_network(memory: str, kind: str, place: str) -> None:
+    plain, other = unet_model(), unet_model(seed=3)
+    before = ksample(plain, steps=4)
+    joined = stitched(PLACES[place](plain, VARIANTS[kind](plain), other), pattern="1x2 2x2", memory=memory)
+    for step in range(4):
+        with pytest.raises(InterruptProcessingException):
+            ksample(joined, steps=4, callback=interrupt_at(step))
+        assert torch.equal(ksample(plain, steps=4), before)
+
+
+@pytest.mark.parametrize("kind", VARIANTS)
+@pytest.mark.parametrize("memory", MEMORY)
+def test_a_failed_call_leaves_no_patch_in_the_network(memory: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = unet_model()
+    before = ksample(plain, steps=4)
+    joined = stitched([plain, VARIANTS[kind](plain)], pattern="1x2 2x2", memory=memory)
+    network, forward = plain.model.diffusion_model, plain.model.diffusion_model.forward
+    for failing in range(4):
+        calls = iter(range(100))
+
+        def once(*args: Any, failing: int = failing, calls: Iterator[int] = calls, **kwargs: Any) -> Tensor:
+            return fail() if next(calls) == failing else forward(*args, **kwargs)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(network, "forward", once)
+            with pytest.raises(ModelError):
+                ksample(joined, steps=4)
+        assert torch.equal(ksample(plain, steps=4), before)

@@ -68,6 +68,7 @@ class StageLoader:
         self._prepare: Callable[[], tuple[Any, Any, list]]
         self._extra_models: list[Any] = []  # ControlNets and their like
         self._loaded: list[tuple[Any, int]] | None = None  # MODELs and how much of each was put on the device
+        self._patcher: Any = None  # once it is set up
         wrappers = guider.model_options.setdefault("transformer_options", {}).setdefault("wrappers", {})
         # Replaces the loader of an outer run, for which a stitched model is one stage.
         wrappers.setdefault(WrappersMP.PREPARE_SAMPLING, {})["tstitch"] = [self._prepare_sampling]
@@ -76,6 +77,7 @@ class StageLoader:
         self, executor: Any, model: Any, noise_shape: Any, conds: Any, **kwargs: Any
     ) -> tuple[Any, Any, list]:
         self._prepare = lambda: executor(model, noise_shape, conds, **kwargs)
+        self._patcher = model
         # Some models read the text with weights of their own at set-up (Anima, LTX-2 with sound, SenseNova).
         reads_text = any(name.startswith("preprocess_") for name in dir(type(model.model.diffusion_model)))
         if self._deferred and not reads_text and not changes_shapes(model):
@@ -115,7 +117,14 @@ class StageLoader:
             loaded.currently_used = id(loaded.model) in own
 
     def release(self) -> None:
-        """Let go of the run, which holds the options that hold this loader."""
+        """Let go of the run, which holds the options that hold this loader.
+
+        The host takes back the patches of what it lists as loaded when another variant comes; those of a MODEL that
+        was set up, but never loaded or evicted since, are ours to take back.
+        """
+        if self._patcher is not None and not any(found.model is self._patcher for found in mm.current_loaded_models):
+            self._patcher.unpatch_model(unpatch_weights=False)
+        self._patcher = None
         self._prepare = _released
         self._loaded = None
 
