@@ -262,6 +262,7 @@ function isFed(node, input) {
 export function modelName(node, input) {
   let origin = inputOrigin(node, input);
   let name = input;
+  let scales = "";
   for (let count = 0; origin && count < LONGEST_WALK; count++) {
     const each = origin.node;
     const passes = each.mode === BYPASSED || isReroute(each);
@@ -269,15 +270,25 @@ export function modelName(node, input) {
     if (!passes) {
       name = fileName(each) ?? String(each.title ?? each.type);
       if (hasOwnTitle(each)) {
-        return String(each.title);
+        return String(each.title) + scales;
       }
       if (sources.length !== 1) {
-        return name;
+        return name + scales;
       }
+      scales = scaleText(each) + scales;
     }
     origin = sources.length ? originOf(each.graph, sources[0].link) : null;
   }
-  return name;
+  return name + scales;
+}
+
+/**
+ * What Low-Resolution Model adds to the name of its model, such as " 0.5x".
+ * @param {GraphNode} node
+ */
+function scaleText(node) {
+  const scale = node.type === "TStitchLowResolution" ? valueOf(node, "scale") : 1;
+  return typeof scale === "number" && scale < 1 ? ` ${scale}x` : "";
 }
 
 /** @param {GraphNode} node */

@@ -41,6 +41,16 @@ def check_mixable(names: Sequence[str], patchers: Sequence[Any]) -> None:
             )
 
 
+def check_resizable(name: str, patcher: Any) -> None:
+    """Raise StitchError unless the model's input is a mixture of image and noise of any height and width."""
+    kind = _kind(patcher)
+    if not kind.mixes:
+        raise StitchError(
+            f"{name} is a model of kind {kind.name}, whose latents cannot be made smaller: use Low-Resolution Model"
+            " with another model."
+        )
+
+
 def check_sound(names: Sequence[str], patchers: Sequence[Any]) -> None:
     """Raise StitchError where models would read the sound beside a picture at another scale than it has.
 

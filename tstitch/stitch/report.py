@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -52,6 +52,9 @@ class Report:
     schedule: Schedule | None = None
     trajectory: Trajectory | None = None
     watch: Watch | None = None
+    sizes: dict[int, tuple[int, int] | None] = field(
+        default_factory=dict
+    )  # latent height and width, where not the run's
     _step: int = field(default=0, repr=False)
     _since: float = field(default=0.0, repr=False)
     _current: int | None = field(default=None, repr=False)
@@ -66,8 +69,14 @@ class Report:
         """The one at work; the number of steps when all are done."""
         return self._step
 
-    def begin(self, schedule: Schedule, trajectory: Trajectory) -> None:
-        self.schedule, self.trajectory = schedule, trajectory
+    def begin(
+        self,
+        schedule: Schedule,
+        trajectory: Trajectory,
+        sizes: Mapping[int, tuple[int, int] | None] | None = None,
+    ) -> None:
+        """sizes: by stage, the latent height and width at which it is asked where they are not those of the run."""
+        self.schedule, self.trajectory, self.sizes = schedule, trajectory, dict(sizes or {})
         self.uses = [StageUse(use.name) for use in self.uses]
         self._step, self._current = 0, None
         if self.watch is not None:
@@ -104,7 +113,7 @@ class Report:
         if self.schedule is None or self.trajectory is None:
             return {"steps": 0, "stages": []}
         sigmas, timesteps = self.trajectory.sigmas, self.trajectory.timesteps
-        stages = []
+        stages: list[dict[str, Any]] = []
         for index, use in enumerate(self.uses):
             intervals = [
                 {
@@ -124,6 +133,9 @@ class Report:
                     "seconds": round(use.seconds, 4),
                 }
             )
+            size = self.sizes.get(index)
+            if size is not None:
+                stages[-1]["latent_size"] = list(size)
         return {"steps": self.trajectory.steps, "pattern": self.schedule.pattern, "stages": stages}
 
     def to_json(self) -> str:

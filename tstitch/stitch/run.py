@@ -27,6 +27,7 @@ from ..host.latents import packed
 from ..host.memory import POLICIES, StageLoader, fits_together, share_weights, unload_model
 from ..host.model_options import with_additions
 from ..host.noise_levels import Conversion, conversion
+from ..resolution.model import FullSizeSampler, LowResolutionDenoiser, check_shape, scale_of, size_at
 from ..schedule import Schedule, ScheduleSpec, StageLookup
 from ..trajectory import FullSchedule, read_trajectory
 from .report import Report
@@ -82,17 +83,24 @@ class Stage:
         self.shares_model = False  # with another stage, whose patches must then be out of the way
         self.predict: Callable[..., Tensor]  # the guider, or the router of a model that is stitched itself
         self.model_options: dict[str, Any]
+        self.nested: Router | None = None  # of a model that is stitched itself
+        self._low_resolution: list[LowResolutionDenoiser] = []  # the outermost first
         self._keyframes: list[Any] = []  # of the hooks in its conditioning
 
     def prepared(self, model_wrap: Callable[..., Tensor], extra_args: dict[str, Any]) -> None:
         self.predict, self.model_options = model_wrap, extra_args["model_options"]
+        inner: Any = model_wrap
+        while isinstance(inner, LowResolutionDenoiser):
+            self._low_resolution.append(inner)
+            inner = inner.inner
+        self.nested = inner if isinstance(inner, Router) else None
         self._keyframes = keyframes_of(getattr(self.guider, "conds", {}))
 
     def begin_interval(self, before: Stage | None, swap: bool) -> None:
         """Take over from the stage `before`; with `swap`, that one makes room first."""
         if before is not None:
             before.leave(unload=swap and not self.patcher.is_clone(before.patcher))
-        if self.loader is None or isinstance(self.predict, Router):
+        if self.loader is None or self.nested is not None:
             return
         if self.loader.is_loaded(in_full=True):
             self.loader.mark_used()
@@ -100,8 +108,8 @@ class Stage:
             self._load(self.loader)
 
     def leave(self, unload: bool) -> None:
-        if isinstance(self.predict, Router):
-            self.predict.leave(unload)
+        if self.nested is not None:
+            self.nested.leave(unload)
             return
         self.patcher.clean_hooks()  # what was cached for a keyframe may be out of date when this stage is back
         if unload:
@@ -109,8 +117,7 @@ class Stage:
 
     def put_in_place(self) -> None:
         """Make this the stage whose weights and patches are in place."""
-        nested = isinstance(self.predict, Router)
-        if self.loader is not None and not nested and not self.loader.is_loaded(in_full=False):
+        if self.loader is not None and self.nested is None and not self.loader.is_loaded(in_full=False):
             self._load(self.loader)
         else:
             self.restore_patches()
@@ -135,8 +142,10 @@ class Stage:
         """Let time go on for this stage in a step that another one takes."""
         if self.conversion is not None:
             level = self.conversion(level)[0]
-        if isinstance(self.predict, Router):
-            self.predict.pass_over(level)
+        for denoiser in self._low_resolution:
+            level = denoiser.smaller(level)
+        if self.nested is not None:
+            self.nested.pass_over(level)
         for keyframes in self._keyframes:
             sigma = torch.tensor(level, device=self.sample_sigmas.device)
             keyframes.prepare_current_keyframe(curr_t=sigma, transformer_options={"sample_sigmas": self.sample_sigmas})
@@ -150,6 +159,8 @@ class Stage:
         loader.load()
         for conds in self.guider.conds.values():  # some ControlNets take weights of the model over
             pre_run_control(self.guider.inner_model, conds)
+        for denoiser in self._low_resolution:
+            denoiser.fit_times()
 
 
 class Waypoint:
@@ -280,10 +291,11 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
     check_mixable(used_names, [patchers[index] for index in used])
     if getattr(call.noise, "is_nested", False):
         check_sound(used_names, [patchers[index] for index in used])
+    sizes = latent_sizes([patchers[index] for index in used], call.noise)
     check_controls(used_names, used_guiders)
     check_text_widths(used_names, used_guiders)
     check_pooled_texts(used_names, used_guiders)
-    stitch.report.begin(schedule, trajectory)
+    stitch.report.begin(schedule, trajectory, dict(zip(used, sizes, strict=True)))
 
     last, leader = len(guiders) - 1, used[-1]
     to_lead = conversion(samplings[last], samplings[leader], trajectory.sigmas, stitch.names[leader])
@@ -293,7 +305,7 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
         Stage(index, guiders[index], conversion(samplings[leader], samplings[index], levels, stitch.names[index]))
         for index in used
     ]
-    nested = isinstance(call.sampler, (Waypoint, LeadSampler))
+    nested = is_of_outer_run(call.sampler)
     prepare_loading(stitch.memory, stages, packed(call.noise).shape, nested)
     lead = stages[-1]
     sampler = LeadSampler(call.sampler, lead, stages, schedule, stitch.report, stitch.memory == "swap")
@@ -308,6 +320,24 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
         for stage in stages:
             if stage.loader is not None:
                 stage.loader.release()
+
+
+def latent_sizes(patchers: Sequence[Any], noise: Any) -> list[tuple[int, int] | None]:
+    """Height and width at which each model is asked, None where they are those of the run. Raises StitchError."""
+    sizes: list[tuple[int, int] | None] = []
+    for patcher in patchers:
+        scale = scale_of(patcher)
+        if scale < 1:
+            check_shape(noise, ())
+        sizes.append(size_at(scale, patcher, noise.shape) if scale < 1 else None)
+    return sizes
+
+
+def is_of_outer_run(sampler: Any) -> bool:
+    """Whether `sampler` is that of a run of which this one is a stage."""
+    while isinstance(sampler, FullSizeSampler):
+        sampler = sampler.inner
+    return isinstance(sampler, (Waypoint, LeadSampler))
 
 
 def enter(stage: Stage, proceed: Callable[[], Any], call: SampleCall, sigmas: Tensor) -> Any:
