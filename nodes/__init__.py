@@ -6,7 +6,7 @@ import logging
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import calibration, guiders, loaders, low_resolution, planning, samplers, schedule, sweep, training
+from . import calibration, guidance, guiders, loaders, low_resolution, planning, samplers, schedule, sweep, training
 from .routes import register_routes
 
 logger = logging.getLogger("tstitch")
@@ -16,6 +16,7 @@ NODES = [
     *schedule.NODES,
     *guiders.NODES,
     *low_resolution.NODES,
+    *guidance.NODES,
     *loaders.NODES,
     *training.NODES,
     *calibration.NODES,

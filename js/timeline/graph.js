@@ -266,7 +266,7 @@ export function modelName(node, input) {
   for (let count = 0; origin && count < LONGEST_WALK; count++) {
     const each = origin.node;
     const passes = each.mode === BYPASSED || isReroute(each);
-    const sources = linkedInputs(each, isReroute(each) ? PASSED_TYPES : MODEL_TYPES);
+    const sources = modelSources(each);
     if (!passes) {
       name = fileName(each) ?? String(each.title ?? each.type);
       if (hasOwnTitle(each)) {
@@ -289,6 +289,15 @@ export function modelName(node, input) {
 function scaleText(node) {
   const scale = node.type === "TStitchLowResolution" ? valueOf(node, "scale") : 1;
   return typeof scale === "number" && scale < 1 ? ` ${scale}x` : "";
+}
+
+/**
+ * The linked inputs that a model may come from; a guided model is the one that draws.
+ * @param {GraphNode} node
+ */
+function modelSources(node) {
+  const sources = linkedInputs(node, isReroute(node) ? PASSED_TYPES : MODEL_TYPES);
+  return node.type === "TStitchGuidance" ? sources.filter(({ name }) => name === "model") : sources;
 }
 
 /** @param {GraphNode} node */

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from tstitch.families.bksdm import load_bksdm
+from tstitch.resolution.model import low_resolution
 from tstitch.stitch.model import ModelStage, stitch_model
 from tstitch_testing import architectures
 from tstitch_testing.architectures import Architecture, shapes_of, write
@@ -241,3 +242,27 @@ def test_architectures_of_one_latent_space_are_mixed(mixed: tuple[Any, Any]) -> 
     assert torch.equal(run("0"), large)
     assert torch.equal(run("1"), small)
     assert torch.equal(run("0.5"), halves(guiders, [1], latent, sigmas))
+
+
+def test_the_large_model_is_its_own_small_one_at_a_lower_resolution(loaded: Loaded) -> None:
+    large = loaded.models[-1]
+    reduced = low_resolution(large, 0.5)
+    alone = loaded.sample(reduced)
+    assert alone.shape == loaded.family.shape
+    assert torch.isfinite(alone).all()
+    assert relative_difference(alone, loaded.alone[-1]) > 1e-3
+    assert torch.equal(loaded.sample(stitched([reduced, large], "0")), loaded.alone[-1])
+    assert torch.equal(loaded.sample(stitched([reduced, large], "1")), alone)
+    found = loaded.sample(stitched([reduced, large], str(loaded.split), unit="step"), "euler")
+    middle = loaded.sample(reduced, "euler", start_step=0, last_step=loaded.split)
+    expected = loaded.sample(
+        large, "euler", latent=middle, disable_noise=True, start_step=loaded.split, force_full_denoise=True
+    )
+    assert relative_difference(found, expected) < 1e-4
+
+
+def test_a_lower_resolution_of_a_size_that_the_patches_do_not_divide(loaded: Loaded) -> None:
+    latent = torch.zeros(*loaded.family.shape[:-2], 10, 14)
+    found = loaded.sample(low_resolution(loaded.models[-1], 0.75), latent=latent)
+    assert found.shape == latent.shape
+    assert torch.isfinite(found).all()

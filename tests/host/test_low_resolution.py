@@ -277,3 +277,10 @@ def test_latents_without_height_and_width_are_refused_before_anything_runs() -> 
     tiny = gaussian_model()
     with pytest.raises(StitchError, match="less than one value"):
         ksample(stitched([low_resolution(tiny, 0.25), tiny]), latent=torch.zeros(1, 4, 3, 8))
+
+
+def test_a_fraction_counts_on_the_run_itself_below_a_lower_resolution() -> None:
+    small, large, latent = constant_model(0.1, 0.4), constant_model(), torch.zeros(1, 4, 8, 12)
+    inside = low_resolution(stitched([small, large], "0.5"), 0.5)
+    ksample(inside, steps=8, latent=latent)
+    assert (len(small.model.diffusion_model.calls), len(large.model.diffusion_model.calls)) == (4, 4)

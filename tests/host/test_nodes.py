@@ -59,7 +59,11 @@ def test_every_node_explains_itself(ours: dict[str, Any], name: str) -> None:
 
 def test_a_bypassed_node_passes_the_finishing_model_on(ours: dict[str, Any]) -> None:
     """The host's bypass takes the first input of the output's type."""
-    for name, finishing in (("TStitchModelSchedule", "final_model"), ("TStitchGuiders", "final_guider")):
+    for name, finishing in (
+        ("TStitchModelSchedule", "final_model"),
+        ("TStitchGuiders", "final_guider"),
+        ("TStitchGuidance", "model"),
+    ):
         schema = ours[name].define_schema()
         kind = schema.outputs[0].io_type
         assert next(item.id for item in schema.inputs if item.io_type == kind) == finishing

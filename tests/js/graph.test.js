@@ -215,3 +215,24 @@ test("a setting whose value comes from a node that computes it is named", () => 
   node.inputs[0].link = null;
   assert.equal(unknownSetting(node), undefined);
 });
+
+test("a model at a lower resolution has its scale in its name, and a guided model that of the one that draws", () => {
+  const model = (/** @type {number} */ link) => ({ name: "model", type: "MODEL", link });
+  const schedule = { id: 1, type: "TStitchModelSchedule", inputs: [{ ...model(1), name: "model_1" }] };
+  graphOf(
+    [
+      schedule,
+      { id: 2, type: "TStitchLowResolution", inputs: [model(2)], widgets: [{ name: "scale", value: 0.5 }] },
+      { id: 3, type: "TStitchGuidance", inputs: [model(3), { ...model(4), name: "weak_model" }] },
+      { id: 4, type: "UNETLoader", inputs: [], widgets: [{ name: "unet_name", value: "flux.safetensors" }] },
+      { id: 5, type: "UNETLoader", inputs: [], widgets: [{ name: "unet_name", value: "small.safetensors" }] },
+    ],
+    [
+      { id: 1, origin_id: 2, origin_slot: 0, target_id: 1, target_slot: 0 },
+      { id: 2, origin_id: 3, origin_slot: 0, target_id: 2, target_slot: 0 },
+      { id: 3, origin_id: 4, origin_slot: 0, target_id: 3, target_slot: 0 },
+      { id: 4, origin_id: 5, origin_slot: 0, target_id: 3, target_slot: 1 },
+    ],
+  );
+  assert.equal(modelName(schedule, "model_1"), "flux 0.5x");
+});

@@ -179,13 +179,13 @@ class FullSizeSampler:
     def __init__(
         self, sampler: Any, level: SmallerLevel, noise: Tensor, latent_image: Tensor, sigmas: Tensor, mask: Any
     ) -> None:
-        self.inner, self._level = sampler, level
-        self._noise, self._latent_image, self._sigmas, self._mask = noise, latent_image, sigmas, mask
+        self.inner, self.level, self.sigmas = sampler, level, sigmas
+        self._noise, self._latent_image, self._mask = noise, latent_image, mask
 
     def sample(
         self, model_wrap: Any, sigmas: Tensor, extra_args: dict[str, Any], callback: Any, noise: Tensor, *rest: Any
     ) -> Tensor:
-        denoiser = LowResolutionDenoiser(model_wrap, self._level, extra_args["model_options"])
+        denoiser = LowResolutionDenoiser(model_wrap, self.level, extra_args["model_options"])
         denoiser.fit_times()
         device, latent_image, mask = noise.device, self._latent_image, self._mask
         latent_image = latent_image.to(device)
@@ -195,7 +195,7 @@ class FullSizeSampler:
             mask = comfy.sampler_helpers.prepare_mask(mask, self._noise.shape, device)
         return self.inner.sample(
             denoiser,
-            self._sigmas.to(sigmas.device),
+            self.sigmas.to(sigmas.device),
             extra_args,
             callback,
             self._noise.to(device),
@@ -206,6 +206,24 @@ class FullSizeSampler:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
+
+
+def run_sigmas(sampler: Any, sigmas: Tensor) -> Tensor:
+    """The noise levels of the run itself, where `sampler` is run at smaller sizes, else `sigmas`."""
+    while isinstance(sampler, FullSizeSampler):
+        sampler, sigmas = sampler.inner, sampler.sigmas
+    return sigmas
+
+
+def level_of_run(sampler: Any, sigma: float) -> float:
+    """Where a noise level of the run lies at the smaller sizes at which `sampler` is run."""
+    levels: list[SmallerLevel] = []
+    while isinstance(sampler, FullSizeSampler):
+        levels.append(sampler.level)
+        sampler = sampler.inner
+    for level in reversed(levels):
+        sigma = level.sigma(sigma) if 0 < sigma < ALWAYS else sigma
+    return sigma
 
 
 class LowResolutionDenoiser:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -56,43 +56,41 @@ def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch)
     for name, value in zip(stitch.names, [*(stage.model for stage in stages), final_model], strict=True):
         check_model(name, value)
 
-    def outer_sample(
-        executor: Any,
-        noise: Any,
-        latent_image: Any,
-        sampler: Any,
-        sigmas: Any,
-        denoise_mask: Any = None,
-        callback: Any = None,
-        disable_pbar: bool = False,
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> Any:
+    def outer_sample(executor: Any, *args: Any, **kwargs: Any) -> Any:
         template = executor.class_obj
-        packing = kwargs.get("latent_shapes") or ()
-        call = SampleCall(
-            unpacked(noise, packing),
-            unpacked(latent_image, packing),
-            sampler,
-            sigmas,
-            _unprepared(denoise_mask, noise, packing),
-            _on_packed(callback),
-            disable_pbar,
-            seed,
-        )
-
-        def run_last(lead_sampler: Any) -> Any:
-            return executor(
-                noise, latent_image, lead_sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs
-            )
-
+        call, run_last = inner_call(executor, args, kwargs)
         guiders = [stage.guider_like(template) for stage in stages] + [template]
         return packed(run_stitched(stitch, guiders, call, run_last))
 
-    model = _clone_sharing_patches(final_model)
+    model = clone_sharing_patches(final_model)
     # Before the wrapper of an earlier stitch: what is stitched here decides first which of its stages is asked.
     model.wrappers.setdefault(WrappersMP.OUTER_SAMPLE, {}).setdefault("tstitch", []).insert(0, outer_sample)
     return model
+
+
+def inner_call(executor: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[SampleCall, Callable[[Any], Any]]:
+    """The arguments of an OUTER_SAMPLE wrapper as those of a guider's `sample`, and how to go on with a sampler."""
+    names = ("noise", "latent_image", "sampler", "sigmas", "denoise_mask", "callback", "disable_pbar", "seed")
+    given: dict[str, Any] = {"denoise_mask": None, "callback": None, "disable_pbar": False, "seed": None}
+    given |= dict(zip(names, args, strict=False))
+    given |= {name: kwargs[name] for name in names if name in kwargs}
+    more = {name: value for name, value in kwargs.items() if name not in names}
+    packing, noise = more.get("latent_shapes") or (), given["noise"]
+    call = SampleCall(
+        unpacked(noise, packing),
+        unpacked(given["latent_image"], packing),
+        given["sampler"],
+        given["sigmas"],
+        _unprepared(given["denoise_mask"], noise, packing),
+        _on_packed(given["callback"]),
+        given["disable_pbar"],
+        given["seed"],
+    )
+
+    def go_on(sampler: Any) -> Any:
+        return executor(*({**given, "sampler": sampler}[name] for name in names), **more)
+
+    return call, go_on
 
 
 @contextmanager
@@ -112,7 +110,7 @@ class _SharingOptions(dict[str, Any]):
         return comfy.model_patcher.create_model_options_clone(dict(self))
 
 
-def _clone_sharing_patches(model: Any) -> Any:
+def clone_sharing_patches(model: Any) -> Any:
     """The host's `clone` copies patches with all weights that they hold, wherever those are."""
     options = model.model_options
     model.model_options = _SharingOptions(options)

@@ -27,7 +27,14 @@ from ..host.latents import packed
 from ..host.memory import POLICIES, StageLoader, fits_together, share_weights, unload_model
 from ..host.model_options import with_additions
 from ..host.noise_levels import Conversion, conversion
-from ..resolution.model import FullSizeSampler, LowResolutionDenoiser, check_shape, scale_of, size_at
+from ..resolution.model import (
+    FullSizeSampler,
+    LowResolutionDenoiser,
+    check_shape,
+    run_sigmas,
+    scale_of,
+    size_at,
+)
 from ..schedule import Schedule, ScheduleSpec, StageLookup
 from ..trajectory import FullSchedule, read_trajectory
 from .report import Report
@@ -81,9 +88,9 @@ class Stage:
         self.patcher = guider.model_patcher
         self.loader: StageLoader | None = None  # a stitched guider sees to its own models
         self.shares_model = False  # with another stage, whose patches must then be out of the way
-        self.predict: Callable[..., Tensor]  # the guider, or the router of a model that is stitched itself
+        self.predict: Callable[..., Tensor]  # the guider, or the router of a model that is made of stages
         self.model_options: dict[str, Any]
-        self.nested: Router | None = None  # of a model that is stitched itself
+        self.nested: StageRouter | None = None  # of a model that is made of stages itself
         self._low_resolution: list[LowResolutionDenoiser] = []  # the outermost first
         self._keyframes: list[Any] = []  # of the hooks in its conditioning
 
@@ -93,7 +100,7 @@ class Stage:
         while isinstance(inner, LowResolutionDenoiser):
             self._low_resolution.append(inner)
             inner = inner.inner
-        self.nested = inner if isinstance(inner, Router) else None
+        self.nested = inner if isinstance(inner, StageRouter) else None
         self._keyframes = keyframes_of(getattr(self.guider, "conds", {}))
 
     def begin_interval(self, before: Stage | None, swap: bool) -> None:
@@ -179,7 +186,11 @@ class Waypoint:
         return noise  # the host scales what it takes for the samples of this stage, and nobody reads them
 
 
-class LeadSampler:
+class StageSampler:
+    """A sampler that runs the real one on several models."""
+
+
+class LeadSampler(StageSampler):
     """The real sampler, run on the router instead of on the leading stage alone."""
 
     def __init__(
@@ -216,13 +227,34 @@ class LeadSampler:
         return getattr(self._sampler, name)
 
 
-class Router:
-    """The denoiser the sampler calls. Everything but the call itself is the leading stage's."""
+class StageRouter:
+    """The denoiser the sampler calls, made of stages. Everything but the call itself is the leading stage's."""
 
-    def __init__(self, lead: Stage, stages: Sequence[Stage], lookup: StageLookup, report: Report, swap: bool) -> None:
-        self._lead, self._lookup, self._report, self._swap = lead, lookup, report, swap
+    def __init__(self, lead: Stage, stages: Sequence[Stage], swap: bool) -> None:
+        self._lead, self._swap = lead, swap
         self._stages = {stage.index: stage for stage in stages}
         self._current: Stage | None = None
+
+    def pass_over(self, level: float) -> None:
+        for stage in self._stages.values():
+            stage.pass_over(level)
+
+    def leave(self, unload: bool) -> None:
+        """As `Stage.leave`, for all stages of this run."""
+        for stage in self._stages.values():
+            stage.leave(unload)
+        self._current = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lead.predict, name)
+
+
+class Router(StageRouter):
+    """Hands each call to the stage that owns its noise level."""
+
+    def __init__(self, lead: Stage, stages: Sequence[Stage], lookup: StageLookup, report: Report, swap: bool) -> None:
+        super().__init__(lead, stages, swap)
+        self._lookup, self._report = lookup, report
         self._options_before = with_additions({}, {}, lead.model_options)
 
     def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
@@ -257,19 +289,6 @@ class Router:
             if other is not stage:
                 other.pass_over(level)
 
-    def pass_over(self, level: float) -> None:
-        for stage in self._stages.values():
-            stage.pass_over(level)
-
-    def leave(self, unload: bool) -> None:
-        """As `Stage.leave`, for all stages of this run."""
-        for stage in self._stages.values():
-            stage.leave(unload)
-        self._current = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._lead.predict, name)
-
 
 def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_last: Callable[[Any], Any]) -> Any:
     """Sample once over all stages.
@@ -277,40 +296,62 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
     guiders: one a stage in run order, the finishing one last, each free to be changed; run_last: runs the last guider
     with the sampler it is given and returns its result. Raises StitchError before anything is loaded.
     """
-    separate_patchers(guiders)
-    patchers = [guider.model_patcher for guider in guiders]
-    check_latent_formats(stitch.names, patchers)
-    check_latent_channels(call.latent_image, stitch.names[-1], patchers[-1].get_model_object("latent_format"))
-    samplings = [patcher.get_model_object("model_sampling") for patcher in patchers]
-    trajectory = read_trajectory(call.sigmas, samplings[-1], stitch.full_schedule)
+    check_all(stitch.names, guiders, call)
+    samplings = [guider.model_patcher.get_model_object("model_sampling") for guider in guiders]
+    trajectory = read_trajectory(run_sigmas(call.sampler, call.sigmas), samplings[-1], stitch.full_schedule)
     if trajectory.steps < 1:
         return run_last(call.sampler)
     schedule = stitch.spec.resolve(trajectory)
     used = schedule.stages
-    used_names, used_guiders = [stitch.names[index] for index in used], [guiders[index] for index in used]
-    check_mixable(used_names, [patchers[index] for index in used])
-    if getattr(call.noise, "is_nested", False):
-        check_sound(used_names, [patchers[index] for index in used])
-    sizes = latent_sizes([patchers[index] for index in used], call.noise)
-    check_controls(used_names, used_guiders)
-    check_text_widths(used_names, used_guiders)
-    check_pooled_texts(used_names, used_guiders)
+    sizes = check_run([stitch.names[index] for index in used], [guiders[index] for index in used], call)
     stitch.report.begin(schedule, trajectory, dict(zip(used, sizes, strict=True)))
 
     last, leader = len(guiders) - 1, used[-1]
-    to_lead = conversion(samplings[last], samplings[leader], trajectory.sigmas, stitch.names[leader])
+    levels_of_run = [float(sigma) for sigma in call.sigmas.cpu()]
+    to_lead = conversion(samplings[last], samplings[leader], levels_of_run, stitch.names[leader])
     sigmas = call.sigmas if to_lead is None else to_lead.sampler_sigmas(call.sigmas)
     levels = [float(sigma) for sigma in sigmas.cpu()]
     stages = [
         Stage(index, guiders[index], conversion(samplings[leader], samplings[index], levels, stitch.names[index]))
         for index in used
     ]
-    nested = is_of_outer_run(call.sampler)
-    prepare_loading(stitch.memory, stages, packed(call.noise).shape, nested)
     lead = stages[-1]
     sampler = LeadSampler(call.sampler, lead, stages, schedule, stitch.report, stitch.memory == "swap")
-
     proceed = partial(run_last, sampler) if leader == last else partial(call.on, lead.guider, sampler, sigmas)
+    return run_together(stages, call, sigmas, stitch.memory, proceed)
+
+
+def check_all(names: Sequence[str], guiders: Sequence[Any], call: SampleCall) -> None:
+    """What must hold of all models, of those without a step too. Raises StitchError."""
+    separate_patchers(guiders)
+    patchers = [guider.model_patcher for guider in guiders]
+    check_latent_formats(names, patchers)
+    check_latent_channels(call.latent_image, names[-1], patchers[-1].get_model_object("latent_format"))
+
+
+def check_run(names: Sequence[str], guiders: Sequence[Any], call: SampleCall) -> list[tuple[int, int] | None]:
+    """What must hold of the models that a run asks. Raises StitchError; returns `latent_sizes`."""
+    patchers = [guider.model_patcher for guider in guiders]
+    check_mixable(names, patchers)
+    if getattr(call.noise, "is_nested", False):
+        check_sound(names, patchers)
+    sizes = latent_sizes(patchers, call.noise)
+    check_controls(names, guiders)
+    check_text_widths(names, guiders)
+    check_pooled_texts(names, guiders)
+    return sizes
+
+
+def run_together(
+    stages: Sequence[Stage], call: SampleCall, sigmas: Tensor, memory: str, run_lead: Callable[[], Any]
+) -> Any:
+    """Have the host prepare all stages, then `run_lead`, which prepares the last of them and samples.
+
+    sigmas: of the run, in the coordinates of the last stage.
+    """
+    nested = is_of_outer_run(call.sampler)
+    prepare_loading(memory, stages, packed(call.noise).shape, nested)
+    proceed = run_lead
     for stage in reversed(stages[:-1]):
         own_sigmas = sigmas if stage.conversion is None else stage.conversion.sigmas(sigmas)
         proceed = partial(enter, stage, proceed, call, own_sigmas)
@@ -337,7 +378,7 @@ def is_of_outer_run(sampler: Any) -> bool:
     """Whether `sampler` is that of a run of which this one is a stage."""
     while isinstance(sampler, FullSizeSampler):
         sampler = sampler.inner
-    return isinstance(sampler, (Waypoint, LeadSampler))
+    return isinstance(sampler, (Waypoint, StageSampler))
 
 
 def enter(stage: Stage, proceed: Callable[[], Any], call: SampleCall, sigmas: Tensor) -> Any:

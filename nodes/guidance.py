@@ -1,0 +1,75 @@
+"""Small-Model Guidance: the second answer of a guided step by a smaller model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..tstitch.guidance.model import MODES, Guidance, guided_model
+from .inputs import CATEGORY, checked, memory_input
+
+
+class TStitchGuidance(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TStitchGuidance",
+            display_name="Small-Model Guidance",
+            category=CATEGORY,
+            description="Guides a large model by a small one: the second answer of each guided step, which the large"
+            " model would give too, comes from the small one. Guided steps cost little more than unguided ones, and the"
+            " weight is the cfg of the sampler.",
+            inputs=[
+                io.Model.Input(
+                    "model", tooltip="The large model, which draws the picture; a bypassed node passes it on."
+                ),
+                io.Model.Input(
+                    "weak_model",
+                    tooltip="The model that gives the second answer: a smaller one of the same latent space, or the"
+                    " same one at a low resolution or with blocks skipped.",
+                ),
+                io.Combo.Input(
+                    "mode",
+                    options=list(MODES),
+                    default=MODES[0],
+                    tooltip="weak model: the small model reads the positive prompt, and the picture moves away from its"
+                    " mistakes (AutoGuidance); it wants a lower cfg, such as 1.3 to 2. cheap negative: it reads the"
+                    " negative prompt, as in plain guidance, with the usual cfg.",
+                ),
+                percent_input("start_percent", 0.0, "Where guidance begins, as part of the run: 0 is pure noise."),
+                percent_input(
+                    "end_percent",
+                    1.0,
+                    "Where guidance ends: 1 is the finished picture. Steps outside of the interval ask the large model"
+                    " once, without guidance, and cost less.",
+                ),
+                memory_input(),
+            ],
+            outputs=[io.Model.Output(display_name="MODEL", tooltip="The guided model, for any sampler with a cfg.")],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        mode: str | None = None,
+        start_percent: float | None = None,
+        end_percent: float | None = None,
+        memory: str | None = None,
+    ) -> bool | str:
+        if mode is None or start_percent is None or end_percent is None or memory is None:
+            return True
+        return checked(lambda: Guidance(mode, start_percent, end_percent, memory))
+
+    @classmethod
+    def execute(
+        cls, model: Any, weak_model: Any, mode: str, start_percent: float, end_percent: float, memory: str
+    ) -> io.NodeOutput:
+        return io.NodeOutput(guided_model(model, weak_model, Guidance(mode, start_percent, end_percent, memory)))
+
+
+def percent_input(name: str, default: float, tooltip: str) -> io.Float.Input:
+    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, round=0.0001, tooltip=tooltip)
+
+
+NODES = [TStitchGuidance]

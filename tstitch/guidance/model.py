@@ -1,0 +1,197 @@
+"""A MODEL whose guidance asks a smaller model in place of asking the large one twice.
+
+Weak model: the negative is the small model's answer to the positive prompt, as in AutoGuidance (arXiv 2406.02507).
+Cheap negative: its answer to the negative prompt. Both cost one call of each model. Guidance can be limited to a part
+of the run (arXiv 2404.07724); outside of it the large model is asked once, for the positive prompt alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import comfy.samplers
+from comfy.patcher_extension import WrappersMP
+from comfy.samplers import CFGGuider
+from torch import Tensor
+
+from ..checks.choices import check_choice
+from ..checks.inputs import check_model
+from ..errors import StitchError
+from ..host.conditioning import own_conditioning, patchable
+from ..host.latents import packed
+from ..host.memory import POLICIES
+from ..host.noise_levels import Conversion, conversion, same_mixing
+from ..resolution.model import level_of_run
+from ..stitch.model import clone_sharing_patches, inner_call
+from ..stitch.run import SampleCall, Stage, StageRouter, StageSampler, check_all, check_run, run_together
+
+MODES = ("weak model", "cheap negative")
+NAMES = ("weak_model", "model")
+KEY = "sampler_calc_cond_batch_function"
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """What the person asked for."""
+
+    mode: str = MODES[0]
+    start_percent: float = 0.0  # of the run, where guidance begins
+    end_percent: float = 1.0
+    memory: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_choice("mode", self.mode, MODES)
+        check_choice("memory", self.memory, POLICIES)
+        for name, value in (("start_percent", self.start_percent), ("end_percent", self.end_percent)):
+            if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+                raise StitchError(f"{name} goes from 0 to 1 of the run, got {value!r}.")
+        if self.end_percent < self.start_percent:
+            raise StitchError(
+                f"The guidance would end at {self.end_percent:g}, before it starts at {self.start_percent:g}: exchange"
+                " start_percent and end_percent."
+            )
+
+    @property
+    def prompt(self) -> str:
+        """Which conditioning the weak model reads."""
+        return "positive" if self.mode == MODES[0] else "negative"
+
+
+def guided_model(model: Any, weak_model: Any, guidance: Guidance) -> Any:
+    """A clone of `model` that is guided by `weak_model`. The inputs stay as they are. Raises StitchError."""
+    check_model("model", model)
+    check_model("weak_model", weak_model)
+
+    def outer_sample(executor: Any, *args: Any, **kwargs: Any) -> Any:
+        template = executor.class_obj
+        check_guider_kind(template)
+        call, run_last = inner_call(executor, args, kwargs)
+        weak = weak_guider(weak_model, template, guidance.prompt)
+        return packed(run_guided(guidance, weak, template, call, run_last))
+
+    clone = clone_sharing_patches(model)
+    clone.wrappers.setdefault(WrappersMP.OUTER_SAMPLE, {}).setdefault("tstitch", []).insert(0, outer_sample)
+    return clone
+
+
+def check_guider_kind(guider: Any) -> None:
+    """Raise StitchError unless the guider asks for a positive and a negative answer in the host's usual way."""
+    if type(guider).predict_noise is not CFGGuider.predict_noise or "negative" not in guider.original_conds:
+        raise StitchError(
+            f"Small-Model Guidance takes the place of the negative answer, but the guider {type(guider).__name__} asks"
+            " for none, or in a way of its own: use a KSampler or CFGGuider."
+        )
+
+
+def weak_guider(weak_model: Any, template: Any, prompt: str) -> CFGGuider:
+    """The host's own guider for the weak model's answer to one prompt of `template`."""
+    guider = CFGGuider(weak_model)
+    guider.original_conds = own_conditioning({"positive": template.original_conds[prompt]})
+    guider.model_patcher = patchable(weak_model, guider.original_conds)
+    return guider
+
+
+def run_guided(guidance: Guidance, weak: Any, template: Any, call: SampleCall, run_last: Any) -> Any:
+    """Sample with `template`, guided by the guider `weak`. Raises StitchError before anything is loaded."""
+    if call.sigmas.shape[-1] < 2:
+        return run_last(call.sampler)
+    guiders = [weak, template]
+    check_all(NAMES, guiders, call)
+    check_run(NAMES, guiders, call)
+    samplings = [guider.model_patcher.get_model_object("model_sampling") for guider in guiders]
+    levels = [float(sigma) for sigma in call.sigmas.cpu()]
+    small = Stage(0, guiders[0], conversion(samplings[1], samplings[0], levels, NAMES[0]))
+    lead = Stage(1, guiders[1], None)
+    bounds = tuple(
+        level_of_run(call.sampler, float(samplings[1].percent_to_sigma(percent)))
+        for percent in (guidance.start_percent, guidance.end_percent)
+    )
+    sampler = GuidedSampler(call.sampler, lead, small, bounds[0], bounds[1], guidance.memory == "swap")
+    return run_together([small, lead], call, call.sigmas, guidance.memory, partial(run_last, sampler))
+
+
+class GuidedSampler(StageSampler):
+    """The real sampler, run on the large model with the weak one at its side."""
+
+    def __init__(self, sampler: Any, lead: Stage, weak: Stage, start: float, end: float, swap: bool) -> None:
+        self._sampler, self._lead, self._weak = sampler, lead, weak
+        self._start, self._end, self._swap = start, end, swap
+
+    def sample(self, model_wrap: Any, sigmas: Tensor, extra_args: dict[str, Any], *rest: Any) -> Tensor:
+        self._lead.prepared(model_wrap, extra_args)
+        router = GuidedRouter(self._lead, self._weak, self._start, self._end, self._swap)
+        return self._sampler.sample(router, sigmas, extra_args, *rest)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sampler, name)
+
+
+class GuidedRouter(StageRouter):
+    """The denoiser the sampler calls: the large model, whose second answer the weak one gives."""
+
+    def __init__(self, lead: Stage, weak: Stage, start: float, end: float, swap: bool) -> None:
+        super().__init__(lead, [weak, lead], swap)
+        self._weak, self._start, self._end = weak, start, end
+
+    def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
+        level = float(sigma.reshape(-1)[0])
+        options = self._lead.model_options if model_options is None else model_options
+        guided = self._start >= level > self._end
+        earlier = options.get(KEY)
+        if not guided:
+            self._weak.pass_over(level)
+        if self._current is None:
+            self._current = self._lead
+            self._lead.begin_interval(None, self._swap)
+        self._lead.put_in_place()
+        device = self._lead.patcher.load_device
+        asked = sigma.to(device)
+        answer = partial(self._guided, asked, level, earlier, kwargs) if guided else partial(_unguided, earlier)
+        options = {**options, KEY: answer}
+        return self._lead.predict(x.to(device), asked, model_options=options, **kwargs).to(x.device)
+
+    def _guided(
+        self, asked: Tensor, level: float, earlier: Any, kwargs: dict[str, Any], args: dict[str, Any]
+    ) -> list[Tensor]:
+        cond, uncond = args["conds"]
+        if uncond is None:  # cfg 1
+            return _answers(earlier, args, [cond, None])
+        x, sigma, weak = args["input"], args["sigma"], self._weak
+        to_weak = weak.conversion
+        if sigma is not asked:  # the large model is itself made of stages, or asked at another size
+            level, to_weak = float(sigma.reshape(-1)[0]), self._conversion_from(args["model"].model_sampling)
+        if to_weak is not None:
+            weak_level, factor = to_weak(level)
+            x, sigma = x * factor, sigma.new_full(sigma.shape, weak_level)
+        device = weak.patcher.load_device
+        self._hand_over(self._lead, weak)
+        negative = weak.predict(x.to(device), sigma.to(device), model_options=weak.model_options, **kwargs)
+        self._hand_over(weak, self._lead)
+        positive = _answers(earlier, args, [cond, None])[0]
+        return [positive, negative.to(positive.device)]
+
+    def _conversion_from(self, sampling: Any) -> Conversion | None:
+        weak_sampling = self._weak.patcher.get_model_object("model_sampling")
+        return None if same_mixing(sampling, weak_sampling) else Conversion(sampling, weak_sampling)
+
+    def _hand_over(self, before: Stage, after: Stage) -> None:
+        before.put_away()
+        after.begin_interval(before, self._swap)
+        after.put_in_place()
+        self._current = after
+
+
+def _answers(earlier: Any, args: dict[str, Any], conds: list[Any]) -> list[Tensor]:
+    """Of the large model, by a function that another patch has put there, or else as the host asks."""
+    if earlier is not None:
+        return earlier({**args, "conds": conds})
+    return comfy.samplers.calc_cond_batch(args["model"], conds, args["input"], args["sigma"], args["model_options"])
+
+
+def _unguided(earlier: Any, args: dict[str, Any]) -> list[Tensor]:
+    """The positive answer alone: guidance of any weight between it and itself changes nothing."""
+    cond, uncond = args["conds"]
+    answers = _answers(earlier, args, [cond, None])
+    return answers if uncond is None else [answers[0], answers[0]]
