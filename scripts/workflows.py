@@ -370,6 +370,38 @@ def starter_pattern() -> Graph:
     return graph
 
 
+def starter_guidance() -> Graph:
+    graph = Graph(
+        "starter_guidance",
+        "Guidance by the small model",
+        prose("""
+            **Small-Model Guidance** has S give the second answer of each guided step, which XL would give too: a
+            guided step costs one call of XL and one of S. Both samplers have one seed: the upper row is guided by S at
+            a cfg of 1.5, the lower one is XL guided by itself at a cfg of 2.
+
+            Set **mode** to cheap negative for guidance by the negative prompt, and **start_percent** and
+            **end_percent** to guide a part of the run only. Nothing has to be downloaded.
+            """),
+    )
+    graph.column()
+    large = starter(graph, "XL", "XL (draws)", "T-shirt, Trouser, Dress, Sneaker, Bag")
+    small = starter(graph, "S", "S (guides)")
+    graph.column()
+    guided = graph.add("TStitchGuidance", model=large["MODEL"], weak_model=small["MODEL"])
+    graph.column()
+    samplers = [ksampler(graph, guided["MODEL"], large, cfg=1.5), ksampler(graph, large["MODEL"], large)]
+    graph.column()
+    images = [
+        graph.add("VAEDecode", title, samples=sampler["LATENT"], vae=large["VAE"])["IMAGE"]
+        for title, sampler in zip(("Guided by S", "Guided by itself"), samplers, strict=True)
+    ]
+    both = graph.add("ImageBatch", image1=images[0], image2=images[1])
+    scaled = graph.add("ImageScaleBy", image=both["IMAGE"], upscale_method="lanczos", scale_by=4)
+    graph.column()
+    graph.add("SaveImage", images=scaled["IMAGE"], filename_prefix="tstitch/guidance")
+    return graph
+
+
 def starter_sweep() -> Graph:
     graph = Graph(
         "starter_sweep",
@@ -672,6 +704,55 @@ def ssd_1b_sdxl() -> Graph:
     return text_to_image(graph, large["MODEL"], small["MODEL"], large, PHOTO, 1024, "ssd_1b", **SD_STEPS)
 
 
+def ssd_1b_sdxl_guidance() -> Graph:
+    graph = Graph(
+        "ssd_1b_sdxl_guidance",
+        "SDXL guided by SSD-1B",
+        prose("""
+            SSD-1B, SDXL with half of its blocks removed, gives the second answer of each guided step in place of SDXL.
+            As a **weak model** it reads the positive prompt, and wants a lower cfg than plain guidance: 2 to 3. With
+            **mode** on cheap negative it reads the negative prompt, at the usual cfg of 6 to 8.
+            """),
+    )
+    graph.column("Models")
+    large = checkpoint(graph, SDXL, "SDXL (draws)")
+    small = checkpoint(graph, SSD_1B, "SSD-1B (guides)")
+    graph.column()
+    guided = graph.add("TStitchGuidance", model=large["MODEL"], weak_model=small["MODEL"])
+    graph.column("Prompts and size")
+    good, bad = prompts(graph, large["CLIP"], PHOTO)
+    latent = graph.add("EmptyLatentImage", width=1024, height=1024, batch_size=1)
+    graph.column()
+    cond: dict[str, Any] = {
+        "positive": good["CONDITIONING"],
+        "negative": bad["CONDITIONING"],
+        "latent_image": latent["LATENT"],
+    }
+    sampler = graph.add("KSampler", model=guided["MODEL"], seed=7, denoise=1.0, **cond, **{**SD_STEPS, "cfg": 2.5})
+    show(graph, sampler["LATENT"], large["VAE"], "ssd_1b_guidance")
+    return graph
+
+
+def sdxl_2048() -> Graph:
+    graph = Graph(
+        "sdxl_2048",
+        "SDXL at 2048 with a first stage at 1024",
+        prose("""
+            SDXL draws doubled subjects above its native size. Here **Low-Resolution Model** asks it at half the height
+            and width for the first 30 % of the steps, so the composition is made at 1024, and at full size for the
+            rest. It does what the Deep Shrink patch (PatchModelAddDownscale) is used for, and replaces it.
+
+            One model, no second download.
+            """),
+    )
+    graph.column("Model")
+    large = checkpoint(graph, SDXL, "SDXL")
+    reduced = graph.add("TStitchLowResolution", model=large["MODEL"], scale=0.5)
+    return text_to_image(
+        graph, large["MODEL"], reduced["MODEL"], large, PHOTO, 2048, "sdxl_2048", fraction=0.3, **SD_STEPS
+    )
+
+
 def ssd_1b_sdxl_canny() -> Graph:
     graph = Graph(
         "ssd_1b_sdxl_canny",
@@ -861,6 +942,62 @@ def wan22_video() -> Graph:
     return wan_video(graph, joined, "wan22", steps=20, cfg=3.5, sampler_name="euler", scheduler="simple")
 
 
+def wan21_low_resolution() -> Graph:
+    graph = Graph(
+        "wan21_low_resolution",
+        "Wan 2.1: one model, low resolution first",
+        prose("""
+            **Low-Resolution Model** makes the 14B its own small model: it draws the first half of the steps at two
+            thirds of the height and width, then the rest at full size. No second model, no more memory.
+
+            Raise **splits** to be faster; up to 0.7 was found good by others, with a scheduler and shift as here.
+            """),
+    )
+    graph.column("Model")
+    large = wan_loader(graph, WAN_LARGE, "Wan 2.1 14B", 8.0)
+    reduced = graph.add("TStitchLowResolution", model=large, scale=0.67)
+    graph.column()
+    joined = graph.add("TStitchModelSchedule", final_model=large, model_1=reduced["MODEL"], splits="0.5")
+    return wan_video(graph, joined, "wan21_low", steps=30, cfg=6.0, sampler_name="uni_pc", scheduler="simple")
+
+
+def flux_low_resolution() -> Graph:
+    graph = Graph(
+        "flux_low_resolution",
+        "Flux: one model, low resolution first",
+        prose("""
+            **Low-Resolution Model** makes Flux its own small model: it draws the first half of the steps at half the
+            height and width, where a step costs about a quarter, then the rest at full size. No second model, no more
+            memory.
+
+            Lower **fraction** where fine structure is lost; 0 is plain Flux.
+            """),
+    )
+    graph.column("Flux")
+    flux = graph.add("UNETLoader", "Flux dev", [FLUX], unet_name=FLUX.name, weight_dtype="default")
+    reduced = graph.add("TStitchLowResolution", model=flux["MODEL"], scale=0.5)
+    graph.column("Prompt")
+    clip = graph.add("DualCLIPLoader", models=[CLIP_L, T5], clip_name1=CLIP_L.name, clip_name2=T5.name, type="flux")
+    prompt = graph.add("CLIPTextEncode", "Prompt", clip=clip["CLIP"], text=PHOTO)
+    guidance = graph.add("FluxGuidance", conditioning=prompt["CONDITIONING"], guidance=3.5)
+    nothing = graph.add("ConditioningZeroOut", conditioning=prompt["CONDITIONING"])
+    graph.column()
+    latent = graph.add("EmptySD3LatentImage", width=1024, height=1024, batch_size=1)
+    vae = graph.add("VAELoader", models=[FLUX_VAE], vae_name=FLUX_VAE.name)
+    sampler = tstitch(
+        graph,
+        flux["MODEL"],
+        reduced["MODEL"],
+        fraction=0.5,
+        positive=guidance["CONDITIONING"],
+        negative=nothing["CONDITIONING"],
+        latent_image=latent["LATENT"],
+        cfg=1.0,
+    )
+    show(graph, sampler["LATENT"], vae["VAE"], "flux_low")
+    return graph
+
+
 def lumina_flux() -> Graph:
     graph = Graph(
         "lumina_flux",
@@ -917,6 +1054,7 @@ GRAPHS: list[Callable[[], Graph]] = [
     starter_inpaint,
     starter_pattern,
     starter_shortcut,
+    starter_guidance,
     starter_sweep,
     starter_budget_plan,
     dit_s_dit_xl,
@@ -927,11 +1065,15 @@ GRAPHS: list[Callable[[], Graph]] = [
     bk_sdm_sd14,
     stylised_sd15,
     ssd_1b_sdxl,
+    ssd_1b_sdxl_guidance,
+    sdxl_2048,
     ssd_1b_sdxl_canny,
     ssd_1b_sdxl_lcm,
     ssd_1b_sdxl_refiner,
     wan21_video,
+    wan21_low_resolution,
     wan22_video,
+    flux_low_resolution,
     lumina_flux,
 ]
 
