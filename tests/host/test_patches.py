@@ -10,6 +10,7 @@ import torch
 from comfy.model_base import ModelType
 from torch import Tensor
 
+from tstitch.host.model_options import OF_THE_RUN
 from tstitch_testing.halves import cfg_guider, halves, normal_sigmas, whole
 from tstitch_testing.host import extra_nodes, run_node
 from tstitch_testing.sampling import stitched
@@ -120,12 +121,75 @@ def test_a_patch_on_one_stage_stays_there(name: str, where: tuple[bool, bool]) -
         assert torch.equal(sample(stitched(stages, pattern="1x3 2x3")), expected)
 
 
-@pytest.mark.parametrize("name", PATCHES)
-def test_a_patch_after_the_schedule_node_is_the_finishing_models(name: str) -> None:
+#: Patches that work on answers: put on the joined MODEL, they act in every step.
+GUIDANCE = ("rescale_cfg", "pag", "apg")
+
+
+@pytest.mark.parametrize("name", [name for name in PATCHES if name not in GUIDANCE])
+def test_a_patch_of_the_network_after_the_schedule_node_is_the_finishing_models(name: str) -> None:
     small, large = unet_model(1), unet_model(2)
     before = stitched([small, PATCHES[name](large)], pattern="1x3 2x3")
     after = PATCHES[name](stitched([small, large], pattern="1x3 2x3"))
     assert torch.equal(sample(after), sample(before))
+
+
+def with_options_of(model: Any, other: Any) -> Any:
+    """`model` with the very functions of `other`, which may keep a state."""
+    changed = model.clone()
+    for key in OF_THE_RUN:
+        if key in other.model_options:
+            changed.model_options[key] = other.model_options[key]
+    return changed
+
+
+@pytest.mark.parametrize("name", GUIDANCE)
+@pytest.mark.parametrize("pattern", ["1x3 2x3", "2x2 1x2 2x2", "1x6"])
+def test_guidance_after_the_schedule_node_is_the_whole_runs(name: str, pattern: str) -> None:
+    small, large = unet_model(1), unet_model(2)
+    patched_large = PATCHES[name](large)
+    before = stitched([with_options_of(small, patched_large), patched_large], pattern=pattern)
+    after = PATCHES[name](stitched([small, large], pattern=pattern))
+    assert torch.equal(sample(after), sample(before))
+
+
+def counted(model: Any, calls: list[float]) -> Any:
+    def count(args: dict[str, Any]) -> Tensor:
+        calls.append(float(args["sigma"][0]))
+        return args["denoised"]
+
+    changed = model.clone()
+    changed.set_model_sampler_post_cfg_function(count)
+    return changed
+
+
+def test_a_function_runs_once_per_call_wherever_it_was_added() -> None:
+    small, large = unet_model(1), unet_model(2)
+    inner: list[float] = []
+    between: list[float] = []
+    outer: list[float] = []
+    joined = counted(stitched([small, counted(large, inner)], pattern="1x3 2x3"), between)
+    again = counted(stitched([unet_model(3), joined.clone()], pattern="1x2 2x4"), outer)
+    sample(again.clone())
+    assert (len(inner), len(between), len(outer)) == (3, 4, 6)
+
+
+def test_one_function_after_the_join_sees_every_step_beside_a_patch_of_the_same_kind_before_it() -> None:
+    small, large = unet_model(1), unet_model(2)
+    own: list[float] = []
+    whole_run: list[float] = []
+    sample(counted(stitched([counted(small, own), large], pattern="1x3 2x3"), whole_run))
+    assert (len(own), len(whole_run)) == (3, 6)
+
+
+def test_guidance_that_came_with_patches_of_a_network_stays_with_it_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    calls: list[float] = []
+    joined = counted(attention_patch(stitched([unet_model(1), unet_model(2)], pattern="1x3 2x3")), calls)
+    with caplog.at_level("INFO", logger="tstitch"):
+        sample(joined)
+    assert len(calls) == 3
+    assert [record.message for record in caplog.records if "finishing model only" in record.message]
 
 
 @pytest.mark.parametrize("name", [*PATCHES, "sd3_shift", "flux_shift"])

@@ -36,3 +36,58 @@ def _copied(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _copied(item) for key, item in value.items()}
     return list(value) if isinstance(value, list) else value
+
+
+# --- What belongs to the whole run ------------------------------------------------------------------------------------
+
+#: Options that work on answers, not inside of a network, so that they fit any model.
+OF_THE_RUN = (
+    "sampler_cfg_function",
+    "sampler_pre_cfg_function",
+    "sampler_post_cfg_function",
+    "sampler_calc_cond_batch_function",
+    "disable_cfg1_optimization",
+    "denoise_mask_function",
+    "context_handler",
+)
+SNAPSHOTS = "tstitch_joined"
+
+
+def remember_options(options: dict[str, Any], join: str) -> None:
+    """Note in `options` of a joined MODEL what they hold as it is joined, under the name `join`.
+
+    The note lies beside what it names, so that a deep copy, as the host's `clone` makes it, keeps both alike.
+    """
+    noted = {key: options[key] for key in OF_THE_RUN if key in options}
+    patches = {
+        key: _copied(options.get("transformer_options", {}).get(key, {})) for key in ("patches", "patches_replace")
+    }
+    snapshot = with_additions({}, {}, {**noted, "transformer_options": patches})
+    options[SNAPSHOTS] = {**options.get(SNAPSHOTS, {}), join: snapshot}
+
+
+def added_after(options: dict[str, Any], join: str) -> tuple[dict[str, Any], bool]:
+    """What was put on the joined MODEL since `remember_options` and belongs to the whole run.
+
+    The second value tells whether patches inside of the network came along. Guidance functions may need them (as
+    SelfAttentionGuidance's), so they are then left to the finishing model, whose network the patches are made for.
+    """
+    snapshot = options.get(SNAPSHOTS, {}).get(join)
+    if snapshot is None:
+        return {}, False
+    now = {key: options[key] for key in OF_THE_RUN if key in options}
+    added = with_additions({}, {key: value for key, value in snapshot.items() if key in OF_THE_RUN}, now)
+    added = {key: value for key, value in added.items() if value != []}
+    before, patches = snapshot["transformer_options"], options.get("transformer_options", {})
+    patched = any(
+        bool(_leaves(with_additions({}, before[key], patches.get(key, {})))) for key in ("patches", "patches_replace")
+    )
+    return added, patched
+
+
+def _leaves(options: dict[str, Any]) -> list[Any]:
+    """All that is in nested dictionaries and lists."""
+    found: list[Any] = []
+    for value in options.values():
+        found += _leaves(value) if isinstance(value, dict) else value if isinstance(value, list) else [value]
+    return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import logging
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +19,10 @@ from ..checks.inputs import check_model
 from ..host.conditioning import own_conditioning, patchable
 from ..host.latents import packed, unpacked
 from ..host.memory import keep_pinned
+from ..host.model_options import added_after, remember_options, with_additions
 from .run import SampleCall, Stitch, run_stitched
+
+logger = logging.getLogger("tstitch")
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,12 @@ class ModelStage:
         guider.set_cfg(cfg if self.cfg is None else self.cfg)
         return guider
 
-    def guider_like(self, template: Any) -> Any:
-        """The sampling node's own kind of guider, on this model."""
+    def guider_like(self, template: Any, of_the_run: dict[str, Any]) -> Any:
+        """The sampling node's own kind of guider, on this model; `of_the_run` are options on top of its own."""
         guider = copy.copy(template)
         guider.model_patcher = self.model
-        guider.model_options = comfy.model_patcher.create_model_options_clone(self.model.model_options)
+        own = comfy.model_patcher.create_model_options_clone(self.model.model_options)
+        guider.model_options = with_additions(own, {}, of_the_run)
         guider.original_conds = dict(template.original_conds)
         conds = {"positive": self.positive, "negative": self.negative}
         guider.inner_set_conds({key: cond for key, cond in conds.items() if cond is not None})
@@ -56,16 +62,32 @@ def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch)
     for name, value in zip(stitch.names, [*(stage.model for stage in stages), final_model], strict=True):
         check_model(name, value)
 
+    join = uuid.uuid4().hex
+
     def outer_sample(executor: Any, *args: Any, **kwargs: Any) -> Any:
         template = executor.class_obj
         call, run_last = inner_call(executor, args, kwargs)
-        guiders = [stage.guider_like(template) for stage in stages] + [template]
+        shared = options_of_the_run(template.model_options, join)
+        guiders = [stage.guider_like(template, shared) for stage in stages] + [template]
         return packed(run_stitched(stitch, guiders, call, run_last))
 
     model = clone_sharing_patches(final_model)
+    remember_options(model.model_options, join)
     # Before the wrapper of an earlier stitch: what is stitched here decides first which of its stages is asked.
     model.wrappers.setdefault(WrappersMP.OUTER_SAMPLE, {}).setdefault("tstitch", []).insert(0, outer_sample)
     return model
+
+
+def options_of_the_run(options: dict[str, Any], join: str) -> dict[str, Any]:
+    """What all stages take over from the joined MODEL's options: guidance, masks and windows put on it since."""
+    added, patched = added_after(options, join)
+    if added and patched:
+        logger.info(
+            "T-Stitch: guidance that was added after the models were joined acts in the steps of the finishing model"
+            " only, since patches of its network were added too. Put both before the join, on each model."
+        )
+        return {}
+    return added
 
 
 def inner_call(executor: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[SampleCall, Callable[[Any], Any]]:
