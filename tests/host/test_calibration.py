@@ -23,6 +23,7 @@ from tstitch.errors import StitchError
 from tstitch.planning.calibration import measure as calibrating
 from tstitch.planning.calibration.measure import RecordingSampler, Settings, calibrate, sigmas_of
 from tstitch.planning.calibration.record import Calibration
+from tstitch.resolution.model import low_resolution
 from tstitch.stitch.model import ModelStage
 from tstitch_testing.models import calls_of, conditioning, gaussian_model
 from tstitch_testing.sampling import ksample, stitched
@@ -382,3 +383,12 @@ def test_an_interrupt_between_two_predictions_stops_the_calibration(monkeypatch:
     assert len(calls_of(small)) == 3
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", None)
     assert measured(small, base) == measured(small, base)
+
+
+def test_a_model_at_a_lower_resolution_is_calibrated_like_any_other() -> None:
+    model, latent = gaussian_model(), {"samples": torch.zeros(2, 4, 8, 10)}
+    found = measured(low_resolution(model, 0.5), low_resolution(model, 1.0), model, latent=latent)
+    assert is_perfect(found, 1)
+    assert all(error > 0 for error in found.noise_error[0][1:])
+    assert found.noise_error[0][0] < found.noise_error[0][-1]
+    assert {tuple(x.shape[-2:]) for x in model.model.diffusion_model.inputs} == {(8, 10), (4, 5)}

@@ -14,7 +14,9 @@ import torch
 from comfy.model_base import ModelType
 
 from tstitch.families.starter import load_starter
+from tstitch.guidance.model import Guidance, guided_model
 from tstitch.planning.identity import model_identity, model_name
+from tstitch.resolution.model import low_resolution
 from tstitch_testing.models import gaussian_model
 from tstitch_testing.sampling import ksample, stitched
 
@@ -152,3 +154,19 @@ def test_quantized_weights_count_as_they_are_stored(starter: Any, caplog: pytest
     assert one == again
     assert len({plain, one, two}) == 3
     assert [record.getMessage() for record in caplog.records if "falling back" in record.getMessage()] == []
+
+
+def test_joined_reduced_and_guided_models_are_told_apart_by_what_they_are_made_of() -> None:
+    small, large = gaussian_model(0.1, 0.5), gaussian_model()
+    builds = [
+        lambda: stitched([small, large], "0.4"),
+        lambda: stitched([small, large], "0.5"),
+        lambda: low_resolution(large, 0.5),
+        lambda: low_resolution(large, 0.25),
+        lambda: guided_model(large, small, Guidance()),
+        lambda: guided_model(large, small, Guidance("cheap negative")),
+        lambda: large,
+    ]
+    found = [model_identity(build()) for build in builds]
+    assert found == [model_identity(build()) for build in builds]
+    assert len(set(found)) == len(found)

@@ -369,3 +369,12 @@ def test_refresh_runs_at_every_queue(nodes: dict[str, Any]) -> None:
     assert fingerprint(refresh=False, cfg=1.0) == fingerprint(refresh=False, cfg=2.0)
     assert fingerprint(refresh=True) != fingerprint(refresh=True)
     assert fingerprint(refresh=None) != fingerprint(refresh=None)  # a link
+
+
+def test_a_lower_resolution_is_timed_apart_from_the_full_one(nodes: dict[str, Any], models: tuple[Any, Any]) -> None:
+    large, _ = models
+    (reduced,) = run_node(nodes["TStitchLowResolution"], model=large, scale=0.5)
+    found, _, _ = profile(nodes, large, reduced)
+    assert len({mark.identity for mark in found.models}) == 2
+    sizes = [tuple(x.shape[-2:]) for x in large.model.diffusion_model.inputs]
+    assert sizes.count((6, 5)) == sizes.count((3, 3)) == STEPS_MEASURED

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from tstitch.errors import StitchError
+from tstitch.resolution.model import low_resolution
 from tstitch.stitch.model import ModelStage
 from tstitch.sweep import run as sweeping
 from tstitch.sweep.run import Sweep, parse_entries
@@ -231,3 +232,10 @@ def test_the_node_on_the_starter_models(host_nodes: ModuleType) -> None:
     assert grid.shape[2] == 3 * (160 + 8) + 8
     assert [line.split()[0] for line in table.splitlines()[1:4]] == ["0", "0.5", "2x1"]
     assert "equal" in table.splitlines()[1]
+
+
+def test_a_model_sweeps_with_itself_at_a_lower_resolution() -> None:
+    large = gaussian_model()
+    first, _, last = run("0, 0.5, 1", sweep(low_resolution(large, 0.5), large))
+    assert torch.equal(first.samples, ksample(gaussian_model(), "dpmpp_2m"))
+    assert torch.equal(last.samples, ksample(low_resolution(gaussian_model(), 0.5), "dpmpp_2m"))

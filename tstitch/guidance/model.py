@@ -22,6 +22,7 @@ from ..errors import StitchError
 from ..host.conditioning import own_conditioning, patchable
 from ..host.latents import packed
 from ..host.memory import POLICIES
+from ..host.model_options import remember_options
 from ..host.noise_levels import Conversion, conversion, same_mixing
 from ..resolution.model import level_of_run
 from ..stitch.model import clone_sharing_patches, inner_call
@@ -72,6 +73,7 @@ def guided_model(model: Any, weak_model: Any, guidance: Guidance) -> Any:
         return packed(run_guided(guidance, weak, template, call, run_last))
 
     clone = clone_sharing_patches(model)
+    remember_options(clone.model_options)  # it is made of several from now on
     clone.wrappers.setdefault(WrappersMP.OUTER_SAMPLE, {}).setdefault("tstitch", []).insert(0, outer_sample)
     return clone
 

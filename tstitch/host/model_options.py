@@ -53,17 +53,26 @@ OF_THE_RUN = (
 SNAPSHOTS = "tstitch_joined"
 
 
-def remember_options(options: dict[str, Any], join: str) -> None:
-    """Note in `options` of a joined MODEL what they hold as it is joined, under the name `join`.
+def remember_options(options: dict[str, Any]) -> str:
+    """Note in `options` of a joined MODEL what they hold as it is joined, and return the name of the note.
 
-    The note lies beside what it names, so that a deep copy, as the host's `clone` makes it, keeps both alike.
+    A MODEL may be joined again and again: the name is its number among the joins. The note lies beside what it names,
+    so that a deep copy, as the host's `clone` makes it, keeps both alike.
     """
     noted = {key: options[key] for key in OF_THE_RUN if key in options}
     patches = {
         key: _copied(options.get("transformer_options", {}).get(key, {})) for key in ("patches", "patches_replace")
     }
     snapshot = with_additions({}, {}, {**noted, "transformer_options": patches})
-    options[SNAPSHOTS] = {**options.get(SNAPSHOTS, {}), join: snapshot}
+    earlier = options.get(SNAPSHOTS, {})
+    join = f"join {len(earlier) + 1}"
+    options[SNAPSHOTS] = {**earlier, join: snapshot}
+    return join
+
+
+def is_joined(options: dict[str, Any]) -> bool:
+    """Whether a MODEL with these options is made of several."""
+    return bool(options.get(SNAPSHOTS))
 
 
 def added_after(options: dict[str, Any], join: str) -> tuple[dict[str, Any], bool]:

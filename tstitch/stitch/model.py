@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,7 +61,8 @@ def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch)
     for name, value in zip(stitch.names, [*(stage.model for stage in stages), final_model], strict=True):
         check_model(name, value)
 
-    join = uuid.uuid4().hex
+    model = clone_sharing_patches(final_model)
+    join = remember_options(model.model_options)
 
     def outer_sample(executor: Any, *args: Any, **kwargs: Any) -> Any:
         template = executor.class_obj
@@ -71,8 +71,6 @@ def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch)
         guiders = [stage.guider_like(template, shared) for stage in stages] + [template]
         return packed(run_stitched(stitch, guiders, call, run_last))
 
-    model = clone_sharing_patches(final_model)
-    remember_options(model.model_options, join)
     # Before the wrapper of an earlier stitch: what is stitched here decides first which of its stages is asked.
     model.wrappers.setdefault(WrappersMP.OUTER_SAMPLE, {}).setdefault("tstitch", []).insert(0, outer_sample)
     return model

@@ -16,7 +16,6 @@ import comfy.model_management as mm
 import comfy.sample
 import latent_preview
 import torch
-from comfy.patcher_extension import WrappersMP
 from comfy.samplers import KSampler, sampler_object
 from torch import Tensor
 
@@ -32,6 +31,7 @@ from ...checks.inputs import (
 )
 from ...errors import StitchError
 from ...host.latents import samples_for
+from ...host.model_options import is_joined
 from ...host.noise_levels import Conversion, Mixing, conversion
 from ...schedule import LEVEL_TOLERANCE, Trajectory
 from ...stitch.model import ModelStage
@@ -292,7 +292,7 @@ def check_inputs(names: Sequence[str], parts: Sequence[ModelStage], latent: Any)
     """Raise StitchError where a socket holds something else, or a MODEL that is several already."""
     for name, part in zip(names, parts, strict=True):
         check_model(name, part.model)
-        if part.model.wrappers.get(WrappersMP.OUTER_SAMPLE, {}).get("tstitch"):
+        if is_joined(part.model.model_options):
             raise StitchError(
                 f"{name} is joined of several models already, by Multi-Model Schedule: connect the models that go into"
                 " it instead."
