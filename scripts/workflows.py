@@ -75,6 +75,18 @@ def show(graph: Graph, samples: Output, vae: Output, prefix: str, scale: float =
     graph.add("SaveImage", images=image, filename_prefix=f"tstitch/{prefix}")
 
 
+def two_rows(graph: Graph, vae: Output, rows: dict[str, Node], prefix: str) -> None:
+    """The pictures of two samplers below each other, enlarged and saved; `rows` by the titles of the decoders."""
+    graph.column()
+    images = [
+        graph.add("VAEDecode", title, samples=sampler["LATENT"], vae=vae)["IMAGE"] for title, sampler in rows.items()
+    ]
+    both = graph.add("ImageBatch", image1=images[0], image2=images[1])
+    scaled = graph.add("ImageScaleBy", image=both["IMAGE"], upscale_method="lanczos", scale_by=4)
+    graph.column()
+    graph.add("SaveImage", images=scaled["IMAGE"], filename_prefix=f"tstitch/{prefix}")
+
+
 def ksampler(graph: Graph, model: Output, source: Node, seed: int = 7, **more: Any) -> Node:
     """The host's sampler with the conditioning and the latent of `source`."""
     wanted: dict[str, Any] = {
@@ -203,15 +215,7 @@ def starter_schedule() -> Graph:
     graph.column()
     stitched = ksampler(graph, joined["MODEL"], large)
     alone = ksampler(graph, large["MODEL"], large)
-    graph.column()
-    images = [
-        graph.add("VAEDecode", title, samples=sampler["LATENT"], vae=large["VAE"])["IMAGE"]
-        for title, sampler in (("Stitched", stitched), ("XL alone", alone))
-    ]
-    both = graph.add("ImageBatch", image1=images[0], image2=images[1])
-    scaled = graph.add("ImageScaleBy", image=both["IMAGE"], upscale_method="lanczos", scale_by=4)
-    graph.column()
-    graph.add("SaveImage", images=scaled["IMAGE"], filename_prefix="tstitch/schedule")
+    two_rows(graph, large["VAE"], {"Stitched": stitched, "XL alone": alone}, "schedule")
     return graph
 
 
@@ -389,16 +393,9 @@ def starter_guidance() -> Graph:
     graph.column()
     guided = graph.add("TStitchGuidance", model=large["MODEL"], weak_model=small["MODEL"])
     graph.column()
-    samplers = [ksampler(graph, guided["MODEL"], large, cfg=1.5), ksampler(graph, large["MODEL"], large)]
-    graph.column()
-    images = [
-        graph.add("VAEDecode", title, samples=sampler["LATENT"], vae=large["VAE"])["IMAGE"]
-        for title, sampler in zip(("Guided by S", "Guided by itself"), samplers, strict=True)
-    ]
-    both = graph.add("ImageBatch", image1=images[0], image2=images[1])
-    scaled = graph.add("ImageScaleBy", image=both["IMAGE"], upscale_method="lanczos", scale_by=4)
-    graph.column()
-    graph.add("SaveImage", images=scaled["IMAGE"], filename_prefix="tstitch/guidance")
+    by_small = ksampler(graph, guided["MODEL"], large, cfg=1.5)
+    by_itself = ksampler(graph, large["MODEL"], large)
+    two_rows(graph, large["VAE"], {"Guided by S": by_small, "Guided by itself": by_itself}, "guidance")
     return graph
 
 
@@ -961,6 +958,14 @@ def wan21_low_resolution() -> Graph:
     return wan_video(graph, joined, "wan21_low", steps=30, cfg=6.0, sampler_name="uni_pc", scheduler="simple")
 
 
+def flux_prompts(graph: Graph, title: str) -> tuple[Node, Node]:
+    """What Flux reads: the prompt with its guidance, and nothing for the negative."""
+    clip = graph.add("DualCLIPLoader", models=[CLIP_L, T5], clip_name1=CLIP_L.name, clip_name2=T5.name, type="flux")
+    prompt = graph.add("CLIPTextEncode", title, clip=clip["CLIP"], text=PHOTO)
+    guidance = graph.add("FluxGuidance", conditioning=prompt["CONDITIONING"], guidance=3.5)
+    return guidance, graph.add("ConditioningZeroOut", conditioning=prompt["CONDITIONING"])
+
+
 def flux_low_resolution() -> Graph:
     graph = Graph(
         "flux_low_resolution",
@@ -977,10 +982,7 @@ def flux_low_resolution() -> Graph:
     flux = graph.add("UNETLoader", "Flux dev", [FLUX], unet_name=FLUX.name, weight_dtype="default")
     reduced = graph.add("TStitchLowResolution", model=flux["MODEL"], scale=0.5)
     graph.column("Prompt")
-    clip = graph.add("DualCLIPLoader", models=[CLIP_L, T5], clip_name1=CLIP_L.name, clip_name2=T5.name, type="flux")
-    prompt = graph.add("CLIPTextEncode", "Prompt", clip=clip["CLIP"], text=PHOTO)
-    guidance = graph.add("FluxGuidance", conditioning=prompt["CONDITIONING"], guidance=3.5)
-    nothing = graph.add("ConditioningZeroOut", conditioning=prompt["CONDITIONING"])
+    guidance, nothing = flux_prompts(graph, "Prompt")
     graph.column()
     latent = graph.add("EmptySD3LatentImage", width=1024, height=1024, batch_size=1)
     vae = graph.add("VAELoader", models=[FLUX_VAE], vae_name=FLUX_VAE.name)
@@ -1012,12 +1014,7 @@ def lumina_flux() -> Graph:
     )
     graph.column("Flux (finishes)")
     flux = graph.add("UNETLoader", "Flux dev", [FLUX], unet_name=FLUX.name, weight_dtype="default")
-    flux_clip = graph.add(
-        "DualCLIPLoader", models=[CLIP_L, T5], clip_name1=CLIP_L.name, clip_name2=T5.name, type="flux"
-    )
-    flux_prompt = graph.add("CLIPTextEncode", "Prompt for Flux", clip=flux_clip["CLIP"], text=PHOTO)
-    guidance = graph.add("FluxGuidance", conditioning=flux_prompt["CONDITIONING"], guidance=3.5)
-    nothing = graph.add("ConditioningZeroOut", conditioning=flux_prompt["CONDITIONING"])
+    guidance, nothing = flux_prompts(graph, "Prompt for Flux")
     graph.column("Lumina 2 (starts)")
     loaded = graph.add("UNETLoader", "Lumina Image 2.0", [LUMINA], unet_name=LUMINA.name, weight_dtype="default")
     small = graph.add("ModelSamplingAuraFlow", model=loaded["MODEL"], shift=6.0)

@@ -12,21 +12,30 @@ from functools import partial
 from typing import Any
 
 import comfy.samplers
-from comfy.patcher_extension import WrappersMP
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ..checks.choices import check_choice
 from ..checks.inputs import check_model
 from ..errors import StitchError
+from ..host.clones import clone_sharing_patches, wrap_sampling
 from ..host.conditioning import own_conditioning, patchable
 from ..host.latents import packed
 from ..host.memory import POLICIES
 from ..host.model_options import remember_options
 from ..host.noise_levels import Conversion, conversion, same_mixing
 from ..resolution.model import level_of_run
-from ..stitch.model import clone_sharing_patches, inner_call
-from ..stitch.run import SampleCall, Stage, StageRouter, StageSampler, check_all, check_run, run_together
+from ..stitch.model import inner_call
+from ..stitch.run import (
+    SampleCall,
+    Stage,
+    StageRouter,
+    StageSampler,
+    check_all,
+    check_run,
+    run_together,
+    separate_patchers,
+)
 
 MODES = ("weak model", "cheap negative")
 NAMES = ("weak_model", "model")
@@ -74,7 +83,7 @@ def guided_model(model: Any, weak_model: Any, guidance: Guidance) -> Any:
 
     clone = clone_sharing_patches(model)
     remember_options(clone.model_options)  # it is made of several from now on
-    clone.wrappers.setdefault(WrappersMP.OUTER_SAMPLE, {}).setdefault("tstitch", []).insert(0, outer_sample)
+    wrap_sampling(clone, outer_sample)
     return clone
 
 
@@ -100,6 +109,7 @@ def run_guided(guidance: Guidance, weak: Any, template: Any, call: SampleCall, r
     if call.sigmas.shape[-1] < 2:
         return run_last(call.sampler)
     guiders = [weak, template]
+    separate_patchers(guiders)
     check_all(NAMES, guiders, call)
     check_run(NAMES, guiders, call)
     samplings = [guider.model_patcher.get_model_object("model_sampling") for guider in guiders]
@@ -118,16 +128,14 @@ class GuidedSampler(StageSampler):
     """The real sampler, run on the large model with the weak one at its side."""
 
     def __init__(self, sampler: Any, lead: Stage, weak: Stage, start: float, end: float, swap: bool) -> None:
-        self._sampler, self._lead, self._weak = sampler, lead, weak
+        super().__init__(sampler)
+        self._lead, self._weak = lead, weak
         self._start, self._end, self._swap = start, end, swap
 
     def sample(self, model_wrap: Any, sigmas: Tensor, extra_args: dict[str, Any], *rest: Any) -> Tensor:
         self._lead.prepared(model_wrap, extra_args)
         router = GuidedRouter(self._lead, self._weak, self._start, self._end, self._swap)
         return self._sampler.sample(router, sigmas, extra_args, *rest)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sampler, name)
 
 
 class GuidedRouter(StageRouter):

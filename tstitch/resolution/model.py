@@ -12,19 +12,19 @@ from typing import Any
 
 import comfy.sampler_helpers
 import torch
-from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..checks.compatibility import check_resizable
 from ..checks.inputs import check_model
 from ..errors import StitchError
+from ..host.clones import clone_sharing_patches, wrap_sampling
 from ..host.conditioning import controls_of, keyframes_of
-from ..host.model_options import with_additions
 from ..host.noise_levels import Mixing
 from .scaling import Scaling, smaller_size
 
 ATTACHMENT = "tstitch_scale"
+POST_CFG = "sampler_post_cfg_function"
 SMALLEST, LARGEST = 0.25, 1.0
 ALWAYS = 1e8  # the host's sigma of "from the very start" lies above
 
@@ -52,8 +52,9 @@ def low_resolution(model: Any, scale: float) -> Any:
         small = size_at(scale, guider.model_patcher, noise.shape)
         if small == tuple(noise.shape[-2:]):
             return executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs)
-        device = guider.model_patcher.load_device
-        level = SmallerLevel(guider.model_patcher.get_model_object("model_sampling"), scaling_of(noise, small, device))
+        patcher = guider.model_patcher
+        scaling = Scaling.of(noise.shape[-2:], small, patcher.load_device)
+        level = SmallerLevel(patcher.get_model_object("model_sampling"), scaling)
         reduced = FullSizeSampler(sampler, level, noise, latent_image, sigmas, denoise_mask)
         for name, entries in guider.conds.items():
             guider.conds[name] = [fitted(entry, noise.shape[-2:], small) for entry in entries]
@@ -71,11 +72,10 @@ def low_resolution(model: Any, scale: float) -> Any:
             **kwargs,
         )
 
-    clone = model.clone()
+    clone = clone_sharing_patches(model)
     clone.set_attachments(ATTACHMENT, scale * scale_of(model))
     if scale < 1:
-        wrappers = clone.wrappers.setdefault(WrappersMP.OUTER_SAMPLE, {}).setdefault("tstitch", [])
-        wrappers.insert(0, outer_sample)  # before a stitch that is in the model: all of it runs at the smaller size
+        wrap_sampling(clone, outer_sample)
     return clone
 
 
@@ -127,11 +127,6 @@ def check_shape(noise: Any, shapes: Sequence[Any]) -> None:
         )
 
 
-def scaling_of(latent: Tensor, small: tuple[int, int], device: torch.device) -> Scaling:
-    height, width = latent.shape[-2:]
-    return Scaling.of((height, width), small, device)
-
-
 class SmallerLevel:
     """A noise level of the run as the smaller latent has it: the ratio of noise to signal is k times smaller.
 
@@ -164,7 +159,10 @@ class SmallerLevel:
 
     def of_percent(self, percent: float) -> float:
         """Where a percent of the run begins, as the smaller latent has it."""
-        sigma = float(self.sampling.percent_to_sigma(percent))
+        return self.bound(float(self.sampling.percent_to_sigma(percent)))
+
+    def bound(self, sigma: float) -> float:
+        """As `sigma`, of a level that may stand for "from the very start" or "to the very end"."""
         return self.sigma(sigma) if 0 < sigma < ALWAYS else sigma
 
     def down(self, latent: Tensor) -> Tensor:
@@ -222,7 +220,7 @@ def level_of_run(sampler: Any, sigma: float) -> float:
         levels.append(sampler.level)
         sampler = sampler.inner
     for level in reversed(levels):
-        sigma = level.sigma(sigma) if 0 < sigma < ALWAYS else sigma
+        sigma = level.bound(sigma)
     return sigma
 
 
@@ -231,7 +229,7 @@ class LowResolutionDenoiser:
 
     def __init__(self, guider: Any, level: SmallerLevel, model_options: dict[str, Any]) -> None:
         self.inner, self._level = guider, level
-        self._options_before = with_additions({}, {}, model_options)
+        self._own_functions = list(model_options.get(POST_CFG, []))
 
     def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
         scaling, level = self._level.scaling, float(sigma.reshape(-1)[0])
@@ -243,7 +241,7 @@ class LowResolutionDenoiser:
         options, late = self._without_late_functions(model_options or {})
         told: dict[str, Any] = {}
         if late:
-            options["sampler_post_cfg_function"] = [*options.get("sampler_post_cfg_function", []), _noting(told)]
+            options[POST_CFG] = [*options[POST_CFG], _noting(told)]
         answer = self.inner(inputs, sigma.new_full(sigma.shape, small_level), model_options=options, **kwargs)
 
         def lifted(value: Tensor) -> Tensor:
@@ -262,13 +260,12 @@ class LowResolutionDenoiser:
 
         The CFG++ samplers take the unconditional prediction out through them.
         """
-        key = "sampler_post_cfg_function"
-        known = {id(function) for function in self._options_before.get(key, [])}
-        functions = options.get(key, [])
+        known = {id(function) for function in self._own_functions}
+        functions = options.get(POST_CFG, [])
         late = [function for function in functions if id(function) not in known]
         if not late:
             return options, []
-        return {**options, key: [function for function in functions if id(function) in known]}, late
+        return {**options, POST_CFG: [function for function in functions if id(function) in known]}, late
 
     def fit_times(self) -> None:
         """Have conditioning, ControlNets and hooks begin and end at the noise of the run, not of the smaller latent."""

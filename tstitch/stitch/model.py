@@ -11,10 +11,10 @@ from typing import Any
 
 import comfy.model_patcher
 import comfy.utils
-from comfy.patcher_extension import WrappersMP
 from comfy.samplers import CFGGuider
 
 from ..checks.inputs import check_model
+from ..host.clones import clone_sharing_patches, wrap_sampling
 from ..host.conditioning import own_conditioning, patchable
 from ..host.latents import packed, unpacked
 from ..host.memory import keep_pinned
@@ -71,8 +71,7 @@ def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch)
         guiders = [stage.guider_like(template, shared) for stage in stages] + [template]
         return packed(run_stitched(stitch, guiders, call, run_last))
 
-    # Before the wrapper of an earlier stitch: what is stitched here decides first which of its stages is asked.
-    model.wrappers.setdefault(WrappersMP.OUTER_SAMPLE, {}).setdefault("tstitch", []).insert(0, outer_sample)
+    wrap_sampling(model, outer_sample)
     return model
 
 
@@ -121,23 +120,6 @@ def stitched_for_one_run(final_model: Any, stages: Sequence[ModelStage], stitch:
         yield model
     finally:
         keep_pinned(model)
-
-
-class _SharingOptions(dict[str, Any]):
-    """Options whose deep copy shares the patches in them, as those of the host's guiders do."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
-        return comfy.model_patcher.create_model_options_clone(dict(self))
-
-
-def clone_sharing_patches(model: Any) -> Any:
-    """The host's `clone` copies patches with all weights that they hold, wherever those are."""
-    options = model.model_options
-    model.model_options = _SharingOptions(options)
-    try:
-        return model.clone()
-    finally:
-        model.model_options = options
 
 
 def _unprepared(mask: Any, noise: Any, shapes: Sequence[Any]) -> Any:

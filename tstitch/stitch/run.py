@@ -187,7 +187,13 @@ class Waypoint:
 
 
 class StageSampler:
-    """A sampler that runs the real one on several models."""
+    """A sampler that runs the real one on several models, and is that one in all else."""
+
+    def __init__(self, sampler: Any) -> None:
+        self._sampler = sampler
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sampler, name)
 
 
 class LeadSampler(StageSampler):
@@ -196,7 +202,8 @@ class LeadSampler(StageSampler):
     def __init__(
         self, sampler: Any, lead: Stage, stages: Sequence[Stage], schedule: Schedule, report: Report, swap: bool
     ) -> None:
-        self._sampler, self._lead, self._stages = sampler, lead, stages
+        super().__init__(sampler)
+        self._lead, self._stages = lead, stages
         self._schedule, self._report, self._swap = schedule, report, swap
 
     def sample(
@@ -222,9 +229,6 @@ class LeadSampler(StageSampler):
             return samples
         finally:
             self._report.stop()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sampler, name)
 
 
 class StageRouter:
@@ -296,6 +300,7 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
     guiders: one a stage in run order, the finishing one last, each free to be changed; run_last: runs the last guider
     with the sampler it is given and returns its result. Raises StitchError before anything is loaded.
     """
+    separate_patchers(guiders)
     check_all(stitch.names, guiders, call)
     samplings = [guider.model_patcher.get_model_object("model_sampling") for guider in guiders]
     trajectory = read_trajectory(run_sigmas(call.sampler, call.sigmas), samplings[-1], stitch.full_schedule)
@@ -323,7 +328,6 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
 
 def check_all(names: Sequence[str], guiders: Sequence[Any], call: SampleCall) -> None:
     """What must hold of all models, of those without a step too. Raises StitchError."""
-    separate_patchers(guiders)
     patchers = [guider.model_patcher for guider in guiders]
     check_latent_formats(names, patchers)
     check_latent_channels(call.latent_image, names[-1], patchers[-1].get_model_object("latent_format"))

@@ -1,0 +1,34 @@
+"""Clones of a MODEL, and what of ours runs around their sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import comfy.model_patcher
+from comfy.patcher_extension import WrappersMP
+
+
+class _SharingOptions(dict[str, Any]):
+    """Options whose deep copy shares the patches in them, as those of the host's guiders do."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        return comfy.model_patcher.create_model_options_clone(dict(self))
+
+
+def clone_sharing_patches(model: Any) -> Any:
+    """The host's `clone` copies patches with all weights that they hold, wherever those are."""
+    options = model.model_options
+    model.model_options = _SharingOptions(options)
+    try:
+        return model.clone()
+    finally:
+        model.model_options = options
+
+
+def wrap_sampling(model: Any, outer_sample: Callable[..., Any]) -> None:
+    """Have `outer_sample` run around the sampling of `model`, a clone of ours.
+
+    It comes before an earlier one in the model: what was added last decides first.
+    """
+    model.wrappers.setdefault(WrappersMP.OUTER_SAMPLE, {}).setdefault("tstitch", []).insert(0, outer_sample)
