@@ -12,9 +12,10 @@ from benchmarks.classifier import Classifier
 from benchmarks.metrics import Gaussian, accuracy, frechet_distance, precision_recall
 from benchmarks.starter import decode
 from training.autoencoder import encode_all
-from training.data import load_split, to_signal
+from training.data import STYLES, attribute_heads, load_split
 
-RECONSTRUCTED = 10_000  # training images whose reconstructions are the second reference
+REFERENCE = 20_000  # training pictures that are the reference
+RECONSTRUCTED = 5_000  # of them, whose reconstructions are the second one
 BATCH = 250
 
 
@@ -24,24 +25,31 @@ def reconstruct(vae: Any, pixels: Tensor) -> Tensor:
 
 
 class Judge:
-    """Scores signals (N, 1, 28, 28) against the training set in the classifier's features.
+    """Scores signals (N, 3, 64, 64) against the training set in the classifier's features.
 
-    `fid` is against the images; `fid_vae` against what the VAE makes of them, the best that any denoiser can reach.
+    `fid` is against the pictures; `fid_vae` against what the VAE makes of them, the best that any denoiser can reach.
     """
 
     def __init__(self, classifier: Classifier, vae: Any) -> None:
         self.classifier = classifier
-        pixels = to_signal(load_split("train")[0])
-        features, _ = self.describe(pixels)
-        self.real, self.real_features = Gaussian.fit(features), features
-        self.reconstructed = Gaussian.fit(self.describe(reconstruct(vae, pixels[:RECONSTRUCTED]))[0])
+        avatars = load_split("train")
+        rows = torch.arange(REFERENCE)
+        self.real_features = torch.cat([self.features(avatars.signal(part)) for part in rows.split(BATCH)])
+        self.real = Gaussian.fit(self.real_features)
+        self.reconstructed = Gaussian.fit(self.features(reconstruct(vae, avatars.signal(rows[:RECONSTRUCTED]))))
 
-    def describe(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        features = torch.cat([self.classifier.features(part) for part in pixels.split(500)])
-        return features, self.classifier.head(features)
+    @torch.no_grad()
+    def features(self, pixels: Tensor) -> Tensor:
+        return torch.cat([self.classifier.features(part) for part in pixels.split(BATCH)])
+
+    @torch.no_grad()
+    def confidence(self, features: Tensor, labels: Tensor) -> float:
+        """How sure the heads of a picture's style are of one value: smeared details leave them in doubt."""
+        highest = self.classifier.attribute_logits(features).softmax(dim=2).amax(dim=2)  # (N, heads)
+        return highest[heads_of_styles()[labels]].mean().item()
 
     def score(self, pixels: Tensor, labels: Tensor) -> dict[str, float]:
-        features, logits = self.describe(pixels)
+        features = self.features(pixels)
         precision, recall = precision_recall(self.real_features[: len(features)], features)
         fitted = Gaussian.fit(features)
         return {
@@ -50,5 +58,12 @@ class Judge:
             "fid_vae": round(frechet_distance(fitted, self.reconstructed), 3),
             "precision": round(precision, 4),
             "recall": round(recall, 4),
-            "accuracy": round(accuracy(logits, labels), 4),
+            "accuracy": round(accuracy(self.classifier.style(features), labels), 4),
+            "confidence": round(self.confidence(features, labels), 4),
         }
+
+
+def heads_of_styles() -> Tensor:
+    """Which heads (styles, heads) ask about pictures of a style."""
+    names = list(attribute_heads())
+    return torch.tensor([[name.startswith((f"{style}.", "background")) for name in names] for style in STYLES])

@@ -20,7 +20,7 @@ from training.denoiser import ddpm_alphas_bar
 from tstitch.families.dit.network import DiT, DiTConfig
 
 MODELS = Path(__file__).parent.parent / "models"
-LATENT_SHAPE = (4, 7, 7)
+LATENT_SHAPE = (4, 16, 16)
 
 
 def weights_path(name: str) -> Path:
@@ -49,9 +49,10 @@ class Denoiser:
     model: DiT
     prediction: str  # "flow", "eps" or "flow_from_noise"
     time_scale: float
+    shift: float = 1.0  # time shift of sampling (section 5.3.2 of arXiv 2403.03206)
 
     def __call__(self, x: Tensor, time: float, weights: Tensor, cfg: float, step: float = 1 / 128) -> Tensor:
-        """The guided prediction for `x` (N, 4, 7, 7) and class weights (N, 10); both halves in one batch.
+        """The guided prediction for `x` (N, 4, 16, 16) and class weights (N, 10); both halves in one batch.
 
         `time` runs from 1 (noise) to 0, or counts DDPM steps for "eps"; `step` is the part of the way that a Shortcut
         model is to take.
@@ -77,7 +78,8 @@ def load_denoiser(name: str, path: Path | None = None) -> Denoiser:
     model = DiT(DiTConfig(**json.loads(info["tstitch.dit"])), fused_attention)
     model.load_state_dict(load_file(path))
     model.float().eval().requires_grad_(False)
-    return Denoiser(name, model, info["tstitch.prediction"], float(info["tstitch.time_scale"]))
+    shift = float(info.get("tstitch.shift", 1.0))
+    return Denoiser(name, model, info["tstitch.prediction"], float(info["tstitch.time_scale"]), shift)
 
 
 def load_vae() -> Any:
@@ -87,8 +89,8 @@ def load_vae() -> Any:
 
 
 def decode(vae: Any, latents: Tensor) -> Tensor:
-    """Signals (N, 1, 28, 28), rounded to the 256 levels of an image file."""
-    pixels = vae.decoder(vae.post_quant_conv(latents)).mean(dim=1, keepdim=True).clamp(-1, 1)
+    """Signals (N, 3, 64, 64), rounded to the 256 levels of an image file."""
+    pixels = vae.decoder(vae.post_quant_conv(latents)).clamp(-1, 1)
     return ((pixels + 1) * 127.5).round() / 127.5 - 1
 
 
@@ -99,7 +101,8 @@ def sample(stages: list[Denoiser], noise: Tensor, weights: Tensor, cfg: float) -
 
 
 def euler(stages: list[Denoiser], x: Tensor, weights: Tensor, cfg: float) -> Tensor:
-    times = torch.linspace(1, 0, len(stages) + 1).tolist()
+    uniform, shift = torch.linspace(1, 0, len(stages) + 1), stages[0].shift
+    times = (shift * uniform / (1 + (shift - 1) * uniform)).tolist()
     for stage, time, following in zip(stages, times[:-1], times[1:], strict=True):
         x = x + (following - time) * stage(x, time, weights, cfg, time - following)
     return x

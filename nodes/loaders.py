@@ -13,13 +13,13 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ..tstitch.checks.choices import check_choice
 from ..tstitch.errors import StitchError
 from ..tstitch.families.bksdm import load_bksdm
-from ..tstitch.families.class_labels import FASHION_MNIST, ClassSet, check_imagenet, class_inputs, imagenet_names
+from ..tstitch.families.class_labels import AVATAR_STYLES, ClassSet, check_imagenet, class_inputs, imagenet_names
 from ..tstitch.families.ldm.model import load_ldm
 from ..tstitch.families.starter import STARTERS, load_starter, load_starter_vae
 from ..tstitch.families.transformer import GUIDANCE_CHANNELS, PREDICTIONS, load_transformer
 from .inputs import CATEGORY, checked
 
-STARTER_CLASSES = ClassSet.of(len(FASHION_MNIST), FASHION_MNIST)
+STARTER_CLASSES = ClassSet.of(len(AVATAR_STYLES), AVATAR_STYLES)
 FOLDERS = ("diffusion_models", "checkpoints")  # of the host, in which people keep such files
 WEIGHT_DTYPES = {
     "default": None,
@@ -76,7 +76,7 @@ class TStitchLoadStarter(io.ComfyNode):
             node_id="TStitchLoadStarter",
             display_name="Load Starter Models",
             category=CATEGORY,
-            description="Loads one of the small models that come with the pack (clothes of Fashion-MNIST, 28 x 28"
+            description="Loads one of the small models that come with the pack (avatars in ten styles, 64 x 64"
             " pixels), with all a sampler needs besides, so that stitching can be tried without a download.",
             inputs=[
                 io.Combo.Input(
@@ -90,7 +90,7 @@ class TStitchLoadStarter(io.ComfyNode):
                     "labels",
                     default="all",
                     tooltip="What to draw, one image each: names or numbers 0 to 9 with commas between, such as"
-                    " Sneaker, Bag, 3; or all.",
+                    " Micah, Pixel Art, 3; or all.",
                 ),
             ],
             outputs=[
@@ -98,7 +98,7 @@ class TStitchLoadStarter(io.ComfyNode):
                 io.Vae.Output(display_name="VAE"),
                 io.Conditioning.Output(display_name="positive", tooltip="The labels."),
                 io.Conditioning.Output(display_name="negative", tooltip="No label: for classifier-free guidance."),
-                io.Latent.Output(display_name="LATENT", tooltip="An empty latent of 7 x 7 for each label."),
+                io.Latent.Output(display_name="LATENT", tooltip="An empty latent of 16 x 16 for each label."),
             ],
         )
 

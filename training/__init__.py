@@ -1,1 +1,1 @@
-"""Training of the bundled starter models on Fashion-MNIST. Not part of the released pack."""
+"""Training of the bundled starter models on avatars. Not part of the released pack."""

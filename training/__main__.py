@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from training.data import DatasetMissingError
+from training.data import DatasetError
 from training.interval import WHOLE, FineTuning, Interval, TrainingInputError
 
 DENOISERS = ("S", "S-eps", "B", "XL")
@@ -15,7 +15,8 @@ DENOISERS = ("S", "S-eps", "B", "XL")
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line; `tuning` is None where the recipe is to be followed as it is. Raises TrainingInputError."""
     parser = argparse.ArgumentParser(prog="dev.py train", description=__doc__)
-    parser.add_argument("name", choices=["vae", "classifier", *DENOISERS, "Shortcut"])
+    parser.add_argument("name", choices=["data", "vae", "latents", "classifier", *DENOISERS, "Shortcut"])
+    parser.add_argument("--count", type=int, help="with latents: of the first pictures only, to travel light")
     tuning = parser.add_argument_group("train a denoiser in another way, and write it elsewhere")
     tuning.add_argument("--out", type=Path, help="the safetensors file to write")
     tuning.add_argument(
@@ -30,6 +31,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     changes = (args.out, args.interval, args.start, args.images)
     args.tuning = None
+    if args.count is not None and args.name != "latents":
+        parser.error(f"--count is for latents, not for {args.name}")
     if any(change is not None for change in changes):
         if args.name not in DENOISERS:
             parser.error(f"--out, --interval, --from and --images are for {', '.join(DENOISERS)}, not for {args.name}")
@@ -43,7 +46,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     try:
         args = parse()
-        if args.name == "vae":
+        if args.name == "data":
+            from training.data import render
+
+            render()
+        elif args.name == "latents":
+            from training.latents import encode
+
+            encode(args.count)
+        elif args.name == "vae":
             from training.autoencoder import train_vae
 
             train_vae("models/starter_vae.safetensors")
@@ -55,7 +66,7 @@ def main() -> int:
             from training.denoiser import train_denoiser
 
             train_denoiser(args.name, args.tuning)
-    except (DatasetMissingError, TrainingInputError) as error:
+    except (DatasetError, TrainingInputError) as error:
         sys.exit(str(error))
     return 0
 

@@ -1,4 +1,4 @@
-"""The starter VAE: the host's own AutoencoderKL, 28 x 28 pixels to 4 x 7 x 7 latents of unit variance."""
+"""The starter VAE: the host's own AutoencoderKL, 64 x 64 pixels to 4 x 16 x 16 latents of unit variance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.data import load_split, to_signal
+from training.data import halved, load_split
+from training.device import DEVICE, autocast, to_device
 from training.host import prepare_host
 from training.loop import Schedule, Trainer
 
@@ -19,7 +20,7 @@ VAE_CONFIG: dict[str, Any] = {
     "ddconfig": {
         "double_z": True,
         "z_channels": 4,
-        "resolution": 28,
+        "resolution": 64,
         "in_channels": 3,
         "out_ch": 3,
         "ch": 32,
@@ -30,7 +31,8 @@ VAE_CONFIG: dict[str, Any] = {
     },
 }
 KL_WEIGHT = 5e-4  # a mean over latent elements, against a mean over pixels
-SCHEDULE = Schedule(images=130_000, batch=64, warmup=6_400, hold=0.4)
+SCHEDULE = Schedule(images=22_400, batch=32, warmup=3_200, hold=0.35)
+SAMPLE = 4_000  # pictures that fix the scale of the latents
 
 
 def build_vae() -> Any:
@@ -47,27 +49,30 @@ def build_vae() -> Any:
 
 
 def moments(vae: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance (N, 4, 7, 7) of the posterior for signals (N, 1, 28, 28)."""
-    mean, logvar = vae.quant_conv(vae.encoder(pixels.expand(-1, 3, -1, -1))).chunk(2, dim=1)
+    """Mean and log-variance (N, 4, H / 4, W / 4) of the posterior for signals (N, 3, H, W)."""
+    mean, logvar = vae.quant_conv(vae.encoder(pixels)).chunk(2, dim=1)
     return mean, logvar.clamp(-30, 20)
 
 
 def train_vae(path: str) -> None:
-    images, _ = load_split("train")
+    avatars = load_split("train")
     torch.manual_seed(0)
-    model = build_vae()
+    model = build_vae().to(DEVICE, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, betas=(0.9, 0.99), fused=True)
     trainer = Trainer("vae", model, [optimizer], SCHEDULE, ema_decay=0.998)
+    loss = torch.compile(lambda pixels: _loss(model, pixels))
 
     def loss_of(step: int) -> Tensor:
-        batch = torch.randint(len(images), (SCHEDULE.batch,), generator=torch.Generator().manual_seed(step))
-        with torch.autocast("cpu", torch.bfloat16):
-            return _loss(model, to_signal(images[batch]))
+        rows = torch.randint(len(avatars), (SCHEDULE.batch,), generator=torch.Generator().manual_seed(step))
+        pixels = to_device(avatars.signal(rows)).contiguous(memory_format=torch.channels_last)
+        with autocast():
+            return loss(pixels)
 
     vae = trainer.run(loss_of)
-    normalize_latents(vae, to_signal(images[:10_000]))
-    state = {key: value.half().contiguous() for key, value in vae.state_dict().items()}
-    factors, bias = preview_factors(vae, to_signal(images[:2_000]))
+    sample = avatars.signal(torch.arange(SAMPLE)).to(DEVICE)
+    normalize_latents(vae, sample)
+    factors, bias = preview_factors(vae, sample[:1000])
+    state = {key: value.half().cpu().contiguous() for key, value in vae.state_dict().items()}
     metadata = {
         "tstitch.vae": json.dumps(VAE_CONFIG),
         "tstitch.preview": json.dumps({"factors": factors, "bias": bias}),
@@ -77,14 +82,25 @@ def train_vae(path: str) -> None:
 
 
 def _loss(model: Any, pixels: Tensor) -> Tensor:
+    """Reconstruction at both sizes and the KL term.
+
+    The half-size picture comes from averaged latents, so that latents keep their meaning when they are resized
+    (arXiv 2502.09509): the low-resolution stage does that, and the DiTs learn them faster.
+    """
     mean, logvar = moments(model, pixels)
     latent = mean + torch.exp(0.5 * logvar) * torch.randn_like(mean)
-    decoded = model.decoder(model.post_quant_conv(latent)).float()
     mean, logvar = mean.float(), logvar.float()
     kl = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
     return (
-        F.l1_loss(decoded, pixels.expand_as(decoded)) + F.mse_loss(decoded, pixels.expand_as(decoded)) + KL_WEIGHT * kl
+        _distance(model, latent, pixels)
+        + 0.25 * _distance(model, F.avg_pool2d(latent, 2), halved(pixels))
+        + KL_WEIGHT * kl
     )
+
+
+def _distance(model: Any, latent: Tensor, pixels: Tensor) -> Tensor:
+    decoded = model.decoder(model.post_quant_conv(latent)).float()
+    return F.l1_loss(decoded, pixels) + F.mse_loss(decoded, pixels)
 
 
 @torch.no_grad()
@@ -111,10 +127,11 @@ def normalize_latents(vae: Any, pixels: Tensor) -> None:
 
 @torch.no_grad()
 def preview_factors(vae: Any, pixels: Tensor) -> tuple[list[list[float]], list[float]]:
-    """Least-squares map from latent channels to pixel values, for the host's latent2rgb preview."""
+    """Least-squares map from latent channels to RGB, for the host's latent2rgb preview."""
     mean, _ = encode_all(vae, pixels)
-    target = F.avg_pool2d(pixels, 4).reshape(-1, 1)  # (N * 49, 1)
+    target = F.avg_pool2d(pixels, 4).permute(0, 2, 3, 1).reshape(-1, 3)  # (N * 256, 3)
     inputs = mean.permute(0, 2, 3, 1).reshape(-1, mean.shape[1])
-    inputs = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
-    solution = torch.linalg.lstsq(inputs, target).solution[:, 0].tolist()
-    return [[round(value, 4)] * 3 for value in solution[:-1]], [round(solution[-1], 4)] * 3
+    inputs = torch.cat([inputs, torch.ones_like(inputs[:, :1])], dim=1)
+    solution = torch.linalg.lstsq(inputs.cpu(), target.cpu()).solution
+    *factors, bias = [[round(value, 4) for value in row] for row in solution.tolist()]
+    return factors, bias

@@ -1,4 +1,4 @@
-"""The starter DiTs: class-conditional latent diffusion on Fashion-MNIST.
+"""The starter DiTs: class-conditional latent diffusion on avatars, at 16 x 16 latents and at 8 x 8.
 
 Flow matching (arXiv 2210.02747, 2209.03003) with logit-normal times (section 3.1 of arXiv 2403.03206), in the host's
 convention: x_t = (1 - t) x0 + t noise, t = 1 is noise, target noise - x0. The `-eps` sibling predicts the noise of the
@@ -7,7 +7,6 @@ DDPM linear schedule (arXiv 2006.11239), as the published DiTs do. `Shortcut` le
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +19,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training import shortcut
-from training.autoencoder import build_vae, encode_all
-from training.data import CLASS_NAMES, load_split, to_signal
+from training.device import DEVICE, autocast
 from training.interval import WHOLE, FineTuning, Interval, TrainingInputError
-from training.loop import CHECKPOINTS, Schedule, Trainer, parameter_groups
+from training.latents import Latents, dequantized, load_latents
+from training.loop import Schedule, Trainer, parameter_groups
+from tstitch.families.class_labels import AVATAR_STYLES
 from tstitch.families.dit.network import DiT, DiTConfig
 
-VAE_PATH = Path("models/starter_vae.safetensors")
 CLASS_DROPOUT = 0.1  # classifier-free guidance, arXiv 2207.12598
 TIME_SCALE = 1000.0  # the embedder gets 1000 t
+SHIFT = 3.0  # time shift of sampling (section 5.3.2 of arXiv 2403.03206), which large flow models carry too
+HALF_EVERY = 4  # each fourth batch is of halved pictures, with twice as many
 
 
 @dataclass(frozen=True)
@@ -47,46 +48,30 @@ class Recipe:
             self.depth,
             self.width,
             self.heads,
-            patch=1,
+            patch=2,
             channels=4,
-            classes=len(CLASS_NAMES),
-            grid=7,
+            classes=len(AVATAR_STYLES),
+            grid=8,
             shortcut=self.prediction == "shortcut",
         )
 
 
 RECIPES = {
-    "S": Recipe(depth=3, width=64, heads=2, prediction="flow", images=450_000),
-    "S-eps": Recipe(depth=3, width=64, heads=2, prediction="eps", images=450_000),
-    "B": Recipe(depth=4, width=128, heads=4, prediction="flow", images=640_000),
-    "XL": Recipe(depth=6, width=192, heads=6, prediction="flow", images=570_000),
+    "S": Recipe(depth=4, width=64, heads=2, prediction="flow", images=1_500_000),
+    "S-eps": Recipe(depth=4, width=64, heads=2, prediction="eps", images=1_000_000),
+    "B": Recipe(depth=5, width=128, heads=4, prediction="flow", images=700_000),
+    "XL": Recipe(depth=6, width=192, heads=6, prediction="flow", images=700_000),
     # B's size, and as many floating-point operations in training as B: its targets cost a fifth more.
-    "Shortcut": Recipe(depth=4, width=128, heads=4, prediction="shortcut", images=537_600),
+    "Shortcut": Recipe(depth=5, width=128, heads=4, prediction="shortcut", images=583_000),
 }
 BATCH = 256
 
 
 def plain_attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-    """Matmul and softmax: at 49 tokens its backward pass is far faster on a CPU than the fused kernel's."""
+    """Matmul and softmax: at 64 tokens its backward pass is far faster on a CPU than the fused kernel's."""
     q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (q, k, v))  # (N, H, T, d)
     weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1)
     return (weights @ v).transpose(1, 2).flatten(2)  # (N, T, D)
-
-
-def latents() -> tuple[Tensor, Tensor, Tensor]:
-    """Posterior means and standard deviations (N, 4, 7, 7) of the training images, and labels (N,); cached on disk."""
-    stamp = hashlib.sha256(VAE_PATH.read_bytes()).hexdigest()
-    path = CHECKPOINTS / "latents.pt"
-    images, labels = load_split("train")
-    if path.is_file() and (cached := torch.load(path, weights_only=True))["stamp"] == stamp:
-        return cached["mean"], cached["std"], labels
-    vae = build_vae()
-    vae.load_state_dict(load_file(VAE_PATH))
-    mean, logvar = encode_all(vae.float().eval(), to_signal(images))
-    std = (0.5 * logvar).exp()
-    CHECKPOINTS.mkdir(exist_ok=True)
-    torch.save({"stamp": stamp, "mean": mean, "std": std}, path)
-    return mean, std, labels
 
 
 def ddpm_alphas_bar() -> Tensor:
@@ -102,7 +87,7 @@ def noised(
         mix = t[:, None, None, None]
         return (1 - mix) * x0 + mix * noise, TIME_SCALE * t, noise - x0
     steps = interval.ddpm_steps(len(x0), generator)
-    alpha_bar = ddpm_alphas_bar()[steps][:, None, None, None]
+    alpha_bar = ddpm_alphas_bar().to(x0.device)[steps][:, None, None, None]
     return alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise, steps.float(), noise
 
 
@@ -113,12 +98,13 @@ def train_denoiser(name: str, tuning: FineTuning | None = None) -> None:
     images = recipe.images if tuning is None or tuning.images is None else tuning.images
     if images < BATCH:
         raise TrainingInputError(f"--images must be {BATCH} or more, which is one step, got {images}.")
-    mean, std, labels = latents()
+    latents = load_latents().to(DEVICE)
     torch.manual_seed(0)
     model = DiT(recipe.config, plain_attention)
     model.initialize_weights()
     if tuning and tuning.start:
         load_weights(model, tuning.start, name)
+    model.to(DEVICE)
     hidden, rest = parameter_groups(model)
     trainer = Trainer(
         tuning.run_name(name) if tuning else name,
@@ -129,32 +115,38 @@ def train_denoiser(name: str, tuning: FineTuning | None = None) -> None:
         ],
         Schedule(images=images, batch=BATCH),
     )
-    forward, average = torch.compile(model), torch.compile(trainer.ema)
-    one_hot = torch.eye(len(CLASS_NAMES))
+    forward, average = torch.compile(model, dynamic=False), torch.compile(trainer.ema, dynamic=False)
 
     def velocity(x: Tensor, t: Tensor, weights: Tensor, level: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             return average(x, t, weights[:, None], step=level).float()
 
     def loss_of(step: int) -> Tensor:
-        generator = torch.Generator().manual_seed(step)
-        batch = torch.randint(len(mean), (BATCH,), generator=generator)
-        x0 = mean[batch] + std[batch] * torch.randn(BATCH, 4, 7, 7, generator=generator)
-        noise = torch.randn(BATCH, 4, 7, 7, generator=generator)
-        weights, level = one_hot[labels[batch]], None
+        generator = torch.Generator(DEVICE).manual_seed(step)
+        x0, weights = drawn(latents, step, generator)
+        noise = torch.randn(x0.shape, generator=generator, device=DEVICE)
+        keep = torch.rand(len(x0), 1, generator=generator, device=DEVICE) >= CLASS_DROPOUT
+        level = None
         if recipe.prediction == "shortcut":
-            keep = torch.rand(BATCH, 1, generator=generator) >= CLASS_DROPOUT
             told = shortcut.examples(x0, noise, weights, keep, velocity, generator)
             x, timesteps, target, weights, level = told.x, told.t, told.target, told.weights, told.level
         else:
             x, timesteps, target = noised(recipe.prediction, x0, noise, generator, interval)
-            weights = weights * (torch.rand(BATCH, 1, generator=generator) >= CLASS_DROPOUT)
-        with torch.autocast("cpu", torch.bfloat16):
+            weights = weights * keep
+        with autocast():
             output = forward(x, timesteps, weights[:, None], step=level)
         return F.mse_loss(output.float(), target)
 
     ema = trainer.run(loss_of)
     save_denoiser(name, ema.state_dict(), trainer.step * BATCH, trainer.seconds, tuning)
+
+
+def drawn(latents: Latents, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The examples of a step: latents (N, 4, H, W) of one size and their one-hot styles (N, styles)."""
+    half = step % HALF_EVERY == HALF_EVERY - 1
+    stored, count = (latents.half, 2 * BATCH) if half else (latents.full, BATCH)
+    rows = torch.randint(len(stored), (count,), generator=generator, device=generator.device)
+    return dequantized(stored[rows]), F.one_hot(latents.styles[rows], len(AVATAR_STYLES)).float()
 
 
 def load_weights(model: DiT, path: Path, name: str) -> None:
@@ -186,9 +178,11 @@ def save_denoiser(
         "tstitch.dit": json.dumps(recipe.config.to_dict()),
         "tstitch.prediction": "flow_from_noise" if recipe.prediction == "shortcut" else recipe.prediction,
         "tstitch.time_scale": str(TIME_SCALE if recipe.prediction == "flow" else 1.0),
-        "tstitch.classes": json.dumps(CLASS_NAMES),
+        "tstitch.classes": json.dumps(AVATAR_STYLES),
         "tstitch.training": json.dumps(record),
     }
-    half = {key: value.half().contiguous() for key, value in state.items()}
+    if recipe.prediction == "flow":
+        metadata["tstitch.shift"] = str(SHIFT)
+    half = {key: value.half().cpu().contiguous() for key, value in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(half, path, metadata)

@@ -39,7 +39,7 @@ class Interval:
 
         Both intervals draw the same random numbers, so that runs differ in nothing but the interval.
         """
-        normal = torch.randn(count, generator=generator)
+        normal = torch.randn(count, generator=generator, device=generator.device)
         if self == WHOLE:
             return normal.sigmoid()
         low, high = torch.special.ndtr(torch.tensor([self.low, self.high], dtype=torch.float64).logit())
@@ -49,7 +49,8 @@ class Interval:
     def ddpm_steps(self, count: int, generator: torch.Generator) -> Tensor:
         """Uniform step numbers (count,) of the DDPM schedule."""
         first = min(round(self.low * DDPM_STEPS), DDPM_STEPS - 1)
-        return torch.randint(first, max(round(self.high * DDPM_STEPS), first + 1), (count,), generator=generator)
+        end = max(round(self.high * DDPM_STEPS), first + 1)
+        return torch.randint(first, end, (count,), generator=generator, device=generator.device)
 
 
 WHOLE = Interval()

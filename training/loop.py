@@ -13,8 +13,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from training.device import DEVICE
+
 CHECKPOINTS = Path(".train")
 SAVE_SECONDS = 60.0
+REPORT_STEPS = 50  # between two looks at the loss, which make a GPU wait
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Trainer:
             self.load()
 
     def load(self) -> None:
-        state = torch.load(self.path, weights_only=True)
+        state = torch.load(self.path, weights_only=True, map_location=DEVICE)
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
@@ -114,14 +117,17 @@ class Trainer:
                 optimizer.zero_grad(set_to_none=True)
             self.step += 1
             self.update_ema()
-            value = loss.item()
-            average = value if average is None else average + 0.01 * (value - average)
+            loss = loss.detach()
+            average = loss if average is None else torch.lerp(average, loss, 0.01)
             bar.update()
-            bar.set_postfix(loss=f"{average:.4f}", refresh=False)
+            if self.step % REPORT_STEPS:
+                continue
+            bar.set_postfix(loss=f"{average.item():.4f}", refresh=False)
             self.seconds = before + time.monotonic() - started
             if time.monotonic() - saved > SAVE_SECONDS:
                 self.save()
                 saved = time.monotonic()
+        self.seconds = before + time.monotonic() - started
         self.save()
         bar.close()
         return self.ema

@@ -49,11 +49,11 @@ def self_consistency_levels(count: int) -> Tensor:
 def times_on_grid(level: Tensor, generator: torch.Generator) -> Tensor:
     """Times (N,) drawn from the starts of the 2^level steps that lead from noise to data."""
     steps = 2.0**level
-    return (torch.rand(len(level), generator=generator) * steps).floor() / steps
+    return (torch.rand(len(level), generator=generator, device=level.device) * steps).floor() / steps
 
 
 def flow_examples(data: Tensor, noise: Tensor, weights: Tensor, generator: torch.Generator) -> Examples:
-    level = torch.full((len(data),), FINEST)
+    level = torch.full((len(data),), FINEST, device=data.device)
     t = times_on_grid(level, generator)
     return Examples(mixed(data, noise, t), t, weights, level, data - (1 - NOISE_FLOOR) * noise)
 
@@ -63,7 +63,7 @@ def self_consistency_examples(
     data: Tensor, noise: Tensor, weights: Tensor, average: Velocity, generator: torch.Generator
 ) -> Examples:
     """One step of twice the size as the mean of two steps of the EMA model `average` (equation 4)."""
-    level = self_consistency_levels(len(data))
+    level = self_consistency_levels(len(data)).to(data.device)
     half = level + 1
     d = 2.0 ** -half.float()
     t = times_on_grid(level, generator)

@@ -13,7 +13,19 @@ import torch
 
 from ..errors import StitchError
 
-FASHION_MNIST = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+#: What the starter models draw: designs of avatars, by the names that their makers gave them.
+AVATAR_STYLES = (
+    "Adventurer",
+    "Big Ears",
+    "Big Smile",
+    "Fun Emoji",
+    "Micah",
+    "Miniavs",
+    "Open Peeps",
+    "Personas",
+    "Pixel Art",
+    "Toon Head",
+)
 IMAGENET_CLASSES = 1000
 ALL_LIMIT = 100  # pictures that "all" may mean
 _SHOWN = 6

@@ -62,6 +62,7 @@ def build_starter(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> M
             StarterLatent(json.loads(preview)),
             {key: value for key, value in metadata.items() if key.startswith("tstitch.")},
             json.loads(metadata["tstitch.classes"]),
+            float(metadata.get("tstitch.shift", 1.0)),
         )
         expected = weight_shapes(config.dit)
     except (ValueError, TypeError, KeyError, RuntimeError) as error:

@@ -80,6 +80,7 @@ class HostDiTConfig(comfy.supported_models_base.BASE):
         latent_format: Any,
         facts: Mapping[str, str],
         class_names: Sequence[str] | None = None,
+        shift: float = 1.0,
     ) -> None:
         super().__init__({"config": dit, "attention": host_attention})
         self.dit, self.prediction, self.latent_format, self.facts = dit, prediction, latent_format, facts
@@ -90,7 +91,7 @@ class HostDiTConfig(comfy.supported_models_base.BASE):
         if prediction == "eps":  # the DDPM linear schedule, which the host calls by what it is linear in
             self.sampling_settings = {"beta_schedule": "sqrt_linear", "linear_start": 1e-4, "linear_end": 2e-2}
         else:
-            self.sampling_settings = {"shift": 1.0, "multiplier": HOST_TIMES}
+            self.sampling_settings = {"shift": shift, "multiplier": HOST_TIMES}
 
     def model_type(self, state_dict: dict[str, Tensor], prefix: str = "") -> Any:
         kinds = comfy.model_base.ModelType
