@@ -24,7 +24,7 @@ from scripts.client import Client, RunError, RunRecord
 from scripts.server import Server, ServerError, choose_port, running_server
 from scripts.sheet import Row, draw_sheet, table
 from scripts.workflow import Json, WorkflowError, nodes_of_type, to_prompt, with_inputs
-from training.data import CLASS_NAMES
+from tstitch.families.class_labels import AVATAR_STYLES
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOW = ROOT / "workflows" / "starter_tstitch.json"
@@ -121,8 +121,8 @@ async def fetch(client: Client, reference: dict[str, Any]) -> Image.Image:
 
 def column_names(images: int) -> list[str]:
     """The starter workflow draws one image of each class."""
-    if images % len(CLASS_NAMES) == 0:
-        return list(CLASS_NAMES)
+    if images % len(AVATAR_STYLES) == 0:
+        return list(AVATAR_STYLES)
     return [f"image {i + 1}" for i in range(images)]
 
 

@@ -19,7 +19,7 @@ SHIFT = 2  # pixels by which a training picture may be moved
 def train_classifier(path: str) -> None:
     avatars = load_split("train")
     torch.manual_seed(0)
-    model = Classifier().to(DEVICE, memory_format=torch.channels_last)
+    model = Classifier().to(DEVICE).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05, fused=True)
     trainer = Trainer("classifier", model, [optimizer], SCHEDULE, ema_decay=0.998)
     loss = torch.compile(lambda pixels, styles, attributes: _loss(model, pixels, styles, attributes))

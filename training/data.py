@@ -177,7 +177,8 @@ def _assemble(split: str) -> None:
             f" `npm ci` for the pinned packages, delete {FOLDER} and draw them again."
         )
     print(f"avatars {split}: sha256 {digest.hexdigest()}")
-    np.savez(_labels(split), **label_arrays(records))
+    styles, attributes = label_arrays(records)
+    np.savez(_labels(split), styles=styles, attributes=attributes)
     os.replace(partial, _pixels(split))
     for _, pixels_file, labels_file in shards:
         pixels_file.unlink()
@@ -188,7 +189,7 @@ def head_of(style: str, attribute: str) -> str:
     return "background" if attribute == "primaryBackgroundColor" else f"{style}.{attribute}"
 
 
-def label_arrays(records: list[dict[str, str]]) -> dict[str, np.ndarray]:
+def label_arrays(records: list[dict[str, str]]) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of the style (N,) and of each attribute's value (N, heads) of drawn avatars."""
     heads = attribute_heads()
     columns = {name: column for column, name in enumerate(heads)}
@@ -201,4 +202,4 @@ def label_arrays(records: list[dict[str, str]]) -> dict[str, np.ndarray]:
         named = {head_of(style, key): str(value) for key, value in record.items() if key != "style"}
         for name in ("background", *of_style[style]):
             attributes[row, columns[name]] = values[name][named.get(name, NONE)]
-    return {"styles": styles, "attributes": attributes}
+    return styles, attributes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,9 +62,7 @@ def encode(count: int | None = None) -> None:
 
 
 @torch.no_grad()
-def _encode_batch(
-    encoder: torch._dynamo.eval_frame.OptimizedModule, avatars: Avatars, rows: Tensor
-) -> tuple[Tensor, Tensor]:
+def _encode_batch(encoder: Callable[[Tensor], Tensor], avatars: Avatars, rows: Tensor) -> tuple[Tensor, Tensor]:
     pixels = to_device(avatars.signal(rows))
     with autocast():
         full, half = encoder(pixels), encoder(halved(pixels))
