@@ -468,7 +468,7 @@ def command_train(arguments: list[str]) -> int:
 
 def command_eval(arguments: list[str]) -> int:
     set_up()
-    return run_module("benchmarks.evaluate", arguments)
+    return run_module("benchmarks", ["models", *arguments])
 
 
 def command_bench(arguments: list[str]) -> int:

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.classifier import Classifier
+from benchmarks.tools.classifier import Classifier
 from training.data import Avatars, load_split
 from training.device import DEVICE, autocast, to_device
 from training.loop import Schedule, Trainer

@@ -18,7 +18,7 @@ import torch
 from comfy.model_base import ModelType
 from torch import Tensor, nn
 
-from benchmarks.memory import measure
+from benchmarks.measure.memory import measure
 from tstitch.host.memory import fits_together, unload_model
 from tstitch.stitch.model import ModelStage, stitched_for_one_run
 from tstitch_testing import peak_memory

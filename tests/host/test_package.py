@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.start import start_host
+from benchmarks.measure.start import start_host
 from dev import PACK
 from scripts.client import Client
 from scripts.server import Server, free_port, running_server

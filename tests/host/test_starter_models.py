@@ -9,7 +9,7 @@ import comfy.sample
 import pytest
 import torch
 
-from benchmarks.starter import load_denoiser, sample
+from benchmarks.tools.starter import load_denoiser, sample
 from tstitch.families.starter import STARTERS
 
 STEPS, SEED = 10, 5

@@ -17,9 +17,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import timing, wall_time
-from benchmarks.drawing import Setting
-from benchmarks.timing import Networks, measure, measure_beside, switching
+from benchmarks.measure import wall_time
+from benchmarks.tools import results, timing
+from benchmarks.tools.settings import ALONE, XL, S, Setting
+from benchmarks.tools.timing import Networks, measure, measure_beside, switching
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,7 +65,7 @@ def test_what_is_freed_is_kept() -> None:
     code = """
 from pathlib import Path
 import torch
-from benchmarks.timing import measure
+from benchmarks.tools.timing import measure
 pages = lambda: int(Path("/proc/self/statm").read_text().split()[1])
 measure({"run": lambda: None}, rounds=1)
 before = pages()
@@ -115,16 +116,15 @@ def test_what_is_timed_meets_no_edge_of_a_chunk_of_the_stack() -> None:
 @pytest.fixture
 def wall_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Of a machine that has measured two runs in two processes."""
-    path = tmp_path / "wall_time.json"
-    monkeypatch.setattr(wall_time, "RESULTS", path)
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
     wall_time.write({"fast": [2.0, 2.2, 1.8], "slow": [0.5]}, [0.4, 0.8])
-    return path
+    return tmp_path / "wall_time.json"
 
 
 def test_wall_times_are_kept_with_every_ratio(wall_times: Path) -> None:
-    results = json.loads(wall_times.read_text(encoding="utf-8"))
-    reference, fast, slow = results["runs"]
-    assert reference["run"] == results["setting"]["reference"]
+    known = json.loads(wall_times.read_text(encoding="utf-8"))
+    reference, fast, slow = known["rows"]
+    assert reference["run"] == known["setting"]["reference"] == ALONE.run
     assert (reference["speedup"], reference["seconds"]) == (1.0, 0.6)
     assert fast == {"run": "fast", "speedup": 2.0, "seconds": 0.3, "within": 0.1, "ratios": [2.0, 2.2, 1.8]}
     assert slow["seconds"] == 1.2
@@ -137,7 +137,7 @@ def test_wall_times_of_another_machine_are_not_kept(wall_times: Path, monkeypatc
 
 
 def test_what_mixtures_are_compared_with_is_timed_oftener() -> None:
-    alone, mixture = wall_time.REFERENCE, Setting(("S", "XL"), (0, 1), "euler")
+    alone, mixture = ALONE, Setting((S, XL), (0, 1))
     few, many = [1.0] * 3, [1.0] * 6
     assert [wall_time.is_complete(setting, few) for setting in (alone, mixture)] == [False, True]
     assert wall_time.is_complete(alone, many)

@@ -10,8 +10,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from benchmarks.interval import held_out_loss
-from benchmarks.starter import load_denoiser
+from benchmarks.measure.interval import held_out_loss
+from benchmarks.tools.starter import load_denoiser
 from training import denoiser, loop
 from training.__main__ import main, parse
 from training.denoiser import noised, train_denoiser

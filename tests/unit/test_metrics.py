@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import linalg
 
-from benchmarks.metrics import Gaussian, accuracy, frechet_distance, precision_recall
+from benchmarks.tools.metrics import Gaussian, accuracy, frechet_distance, precision_recall
 
 
 def random_gaussian(seed: int, dim: int, rank: int) -> Gaussian:

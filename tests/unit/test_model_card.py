@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 import pytest
 from safetensors import safe_open
 
-from benchmarks.model_card import with_tables
+from benchmarks.report.model_card import with_tables
 
 ROOT = Path(__file__).parents[2]
-CARD = (ROOT / "models" / "README.md").read_text()
-RESULTS = ROOT / "benchmarks" / "results" / "starter_models.json"
+CARD = (ROOT / "models" / "README.md").read_text(encoding="utf-8")
 WEIGHTS = sorted((ROOT / "models").glob("*.safetensors"))
 
 
@@ -24,11 +22,11 @@ def test_the_card_has_the_checksum_of_each_file(path: Path) -> None:
 
 
 def test_the_tables_are_those_of_the_results() -> None:
-    assert with_tables(CARD, json.loads(RESULTS.read_text())) == CARD
+    assert with_tables(CARD) == CARD
 
 
-def test_all_weights_together_fit_in_thirty_megabytes() -> None:
-    assert sum(path.stat().st_size for path in WEIGHTS) <= 30e6
+def test_all_weights_together_fit_in_forty_megabytes() -> None:
+    assert sum(path.stat().st_size for path in WEIGHTS) <= 40e6
 
 
 @pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.stem)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.readme import README, with_numbers
+from benchmarks.report.readme import README, with_numbers
 
 ROOT = Path(__file__).resolve().parents[2]
 

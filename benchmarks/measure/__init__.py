@@ -1,0 +1,1 @@
+"""One module per benchmark; each writes `results/<name>.json`."""

@@ -1,0 +1,1 @@
+"""What every benchmark uses: settings, results, pictures, scores and seconds."""
