@@ -137,7 +137,7 @@ def resolution() -> list[Setting]:
 
 def above_native() -> list[Setting]:
     """Pictures of twice the size that XL was trained for, with and without a first stage at its own size."""
-    return [stitched((HALF, XL), share, side=2 * LATENT, cfg=1.5) for share in (0.0, 0.2, 0.4, 0.6)]
+    return [stitched((HALF, XL), share, side=2 * LATENT, cfg=1.5) for share in (0.0, 0.2, 0.4)]
 
 
 def shortcut() -> list[Setting]:
@@ -171,18 +171,18 @@ def planned() -> list[Setting]:
 
 
 GROUPS: dict[str, Group] = {
-    "main": Group("the rows of the README", main, 20),
-    "models": Group("each model alone", models, 4),
-    "tradeoff": Group("how much of the run a small model can take", tradeoff, 26),
-    "resolution": Group("how much XL can draw at fewer pixels", resolution, 24),
-    "guidance": Group("who gives the second answer of a guided step", guidance, 32),
-    "fewer_steps": Group("fewer steps instead, in as much time", fewer_steps, 11),
-    "order": Group("small first, large first, interleaved", order, 9),
-    "solvers": Group("other solvers, times and predictions", solvers, 13),
-    "seam": Group("one loop against two chained samplers", seam, 6),
-    "alternatives": Group("caches of model calls", alternatives, 7),
-    "shortcut": Group("1 to 128 steps of the Shortcut model", shortcut, 6),
-    "interval": Group("S trained on for its own steps", interval, 20),
-    "above_native": Group("pictures twice as large as trained for", above_native, 12, samples=500),
-    "planned": Group("what planning recommends (after `plan`)", planned, 6),
+    "main": Group("the rows of the README", main, 18),
+    "models": Group("each model alone", models, 7),
+    "tradeoff": Group("how much of the run a small model can take", tradeoff, 22),
+    "resolution": Group("how much XL can draw at fewer pixels", resolution, 21),
+    "guidance": Group("who gives the second answer of a guided step", guidance, 30),
+    "fewer_steps": Group("fewer steps instead, in as much time", fewer_steps, 12),
+    "order": Group("small first, large first, interleaved", order, 8),
+    "solvers": Group("other solvers, times and predictions", solvers, 15),
+    "seam": Group("one loop against two chained samplers", seam, 5),
+    "alternatives": Group("caches of model calls", alternatives, 6),
+    "shortcut": Group("1 to 128 steps of the Shortcut model", shortcut, 7),
+    "interval": Group("S trained on for its own steps", interval, 19),
+    "above_native": Group("pictures twice as large as trained for", above_native, 9, samples=500),
+    "planned": Group("what planning recommends (after `plan`)", planned, 5),
 }

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from benchmarks.__main__ import OTHERS, parser
+from benchmarks.__main__ import EVERYTHING, OTHERS, parser
 from benchmarks.measure.groups import GROUPS, SUMMARY
 from benchmarks.report import figures, model_card, page, readme
 from benchmarks.report.lines import Line, front, is_lossless, lines_of, same_widgets, speed_of
@@ -77,8 +77,11 @@ def test_one_name_is_one_setting() -> None:
 
 
 def test_everything_is_measured_in_three_hours() -> None:
-    minutes = [group.minutes for name, group in GROUPS.items() if name != "main"]
-    assert sum(minutes) + sum(time for _, time in OTHERS.values()) <= 180
+    """A row takes a minute on average, beside the benchmarks that draw none."""
+    rows = {setting.title for group in GROUPS.values() for setting in group.settings()}
+    others = sum(minutes for _, minutes in OTHERS.values())
+    assert len(rows) <= 120
+    assert others + 1.1 * len(rows) <= EVERYTHING <= 180
     assert GROUPS["main"].minutes <= 20
 
 
@@ -134,8 +137,7 @@ def test_a_report_can_be_made_of_one_group(folder: Path, name: str) -> None:
     write_results("quality", [row_of(setting) for setting in GROUPS[name].settings()])
     text = report()
     assert name in ("main", "models") or f"(`{name}`)" in text
-    assert readme.with_numbers(f"a\n{readme.MARK}old\n{readme.END}\nb").count("old") == 0
-    figures.main()
+    assert "old" not in readme.with_numbers(f"a\n{readme.MARK}old\n{readme.END}\nb")
     assert model_card.quality_table()
 
 
