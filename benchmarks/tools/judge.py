@@ -41,6 +41,7 @@ class Judge:
         features = _kept(path, stamp)
         if features is None:
             features = self._reference(vae)
+            path.parent.mkdir(exist_ok=True)
             save_file(features, path, {"judge": stamp})
         self.real_features = features["real"]
         self.real, self.reconstructed = (Gaussian.fit(features[name]) for name in ("real", "reconstructed"))

@@ -96,7 +96,7 @@ class Studio:
     @torch.inference_mode()
     def sample(self, setting: Setting, labels: Tensor, seed: int) -> Any:
         """LATENT of one batch, with `labels` (N,) as its styles."""
-        with LIFTS.get(setting.lift, as_it_is)(self.nodes):
+        with LIFTS[setting.lift](self.nodes):
             return self._sample(setting, labels, seed)
 
     def _sample(self, setting: Setting, labels: Tensor, seed: int) -> Any:
@@ -198,8 +198,12 @@ def by_averages(nodes: dict[str, Any]) -> Iterator[None]:
         yield
 
 
-#: Other ways to bring answers of a smaller size up, by the word that names them in a row.
-LIFTS: dict[str, Callable[[dict[str, Any]], Any]] = {"without gain": without_gain, "by averages": by_averages}
+#: Ways to bring answers of a smaller size up, by the word that names them in a row.
+LIFTS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "": as_it_is,
+    "without gain": without_gain,
+    "by averages": by_averages,
+}
 
 
 def scaling_class(nodes: dict[str, Any]) -> Any:
