@@ -47,8 +47,8 @@ def parser() -> argparse.ArgumentParser:
         prog="dev.py bench",
         description="Measure, and make the tables and figures of the documentation from all results. A row that was"
         " measured with the same weights is kept, so a stopped run goes on where it was.",
-        epilog=f"minutes on two idle cores, {EVERYTHING} for all, as groups share rows; pictures take half as long with\n"
-        "--samples 500 in place of 1000, and `main wall_time` is what the README shows:\n" + "\n".join(lines),
+        epilog=f"minutes on two idle cores; {EVERYTHING} for all, as groups share rows, and --samples 500 halves what\n"
+        "pictures take; `main wall_time` is what the README shows:\n" + "\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     result.add_argument("names", nargs="*", choices=[*minutes, REPORT, []], metavar="NAME", help="(all)")

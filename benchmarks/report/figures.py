@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.measure.groups import GROUPS, HALF, MIDDLE
 from benchmarks.report.lines import Line, front, lines_of, speed_of
+from benchmarks.report.tables import count
 from benchmarks.tools.results import RESULTS
 from benchmarks.tools.settings import ALONE, STEPS, XL, B, Guide, S, Setting
 from tstitch.views.plots import INK, SOFT, add_legend, color_of, new_axes, new_figure, style_axes
@@ -30,9 +31,8 @@ def draw_tradeoff() -> Any:
     }
     if not any(len(curve) > 1 for curve in curves.values()):
         return None
-    figure, axes = new_axes(
-        "Quality against speed, starter models", "speed-up over 20 steps of XL", "FID, lower is better", width=1240
-    )
+    title = f"Quality against speed, {points_are(known)}"
+    figure, axes = new_axes(title, "speed-up over 20 steps of XL", "FID, lower is better", width=1240)
     shown = list({line.setting.run: line for curve in curves.values() for line in curve}.values())
     speed = speed_of(shown)
     for index, (label, curve) in enumerate(curves.items()):
@@ -52,6 +52,12 @@ def most_pictures(lines: Sequence[Line]) -> int:
     return max((line.samples for line in lines), default=0)
 
 
+def points_are(lines: Sequence[Line]) -> str:
+    """What a point is made of."""
+    seeds = sorted({line.seeds for line in lines})
+    return f"{count(most_pictures(lines), 'picture')}, {'-'.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds"
+
+
 def is_first(line: Line, part: Any, steps: int = STEPS) -> bool:
     """`part` draws first, and XL or nothing after it; XL alone is where each curve begins."""
     setting = line.setting
@@ -64,6 +70,9 @@ def draw_curve(axes: Any, curve: Sequence[Line], speed: Callable[[Line], float],
     if len(curve) > 1:
         points = [speed(line) for line in curve], [line.mean("fid") for line in curve]
         axes.plot(*points, linewidth=2.5, markersize=8, **options)
+    for line in curve:
+        fids = [row["fid"] for row in line.rows.values()]
+        axes.plot([speed(line)] * 2, [min(fids), max(fids)], color=options["color"], linewidth=6, alpha=0.4)
 
 
 def scale_speed(axes: Any, speeds: Sequence[float]) -> None:
@@ -93,7 +102,7 @@ def draw_guidance() -> Any:
         return None
     figure = new_figure(1500, 640)
     by_weight, by_speed = figure.subplots(1, 2, sharey=True)
-    style_axes(by_weight, "by weight", "cfg", "FID, lower is better")
+    style_axes(by_weight, f"by weight, {points_are(known)}", "cfg", "FID, lower is better")
     style_axes(by_speed, "by speed", "speed-up over plain guidance", "")
     speed = speed_of(known)
     for index, (label, curve) in enumerate(curves.items()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from benchmarks.report.lines import Line, Reference, is_lossless, lines_of, timed, xl_alone
+from benchmarks.report.lines import Line, Reference, is_lossless, lines_of, speed_of, spread_of, timed, xl_alone
 from benchmarks.report.tables import Column, count, signed, table_of
 from benchmarks.tools.settings import Setting
 
@@ -26,12 +26,12 @@ def optional(value: float | None, text: Callable[[float], str]) -> str:
     return "" if value is None else text(value)
 
 
-def scores(reference: Reference) -> list[Column]:
+def scores(reference: Reference, against: str) -> list[Column]:
     lossless = {True: "yes", False: "no", None: ""}
     return [
         Column("FID", lambda line: f"{line.mean('fid'):.1f}"),
         Column("spread", lambda line: optional(line.spread("fid"), lambda value: f"{value:.1f}")),
-        Column("against XL", lambda line: optional(line.added("fid"), lambda value: signed(value, 1))),
+        Column(f"against {against}", lambda line: optional(line.added("fid"), lambda value: signed(value, 1))),
         Column("no loss", lambda line: lossless[is_lossless(line)]),
         Column("style", lambda line: f"{line.mean('accuracy'):.3f}"),
         Column("attributes", lambda line: f"{line.mean('confidence'):.3f}"),
@@ -40,8 +40,8 @@ def scores(reference: Reference) -> list[Column]:
     ]
 
 
-def quality_table(settings: Sequence[Setting], reference: Reference = xl_alone) -> str:
-    """What has been drawn of `settings`; empty where nothing has."""
+def quality_table(settings: Sequence[Setting], reference: Reference = xl_alone, against: str = "XL") -> str:
+    """What has been drawn of `settings`, compared with `reference`; empty where nothing has."""
     lines = lines_of(settings, reference)
     if not lines:
         return ""
@@ -52,7 +52,8 @@ def quality_table(settings: Sequence[Setting], reference: Reference = xl_alone) 
     missing = len({setting.run for setting in settings}) - len(lines)
     parts = [caption(shared), spread_sentence(lines)]
     parts += [f"{count(missing, 'row')} of this group not measured yet."] if missing else []
-    return f"{' '.join(filter(None, parts))}\n\n{table_of([*columns, *scores(reference)], lines)}"
+    rows = table_of([*columns, *scores(reference, against)], lines)
+    return "\n\n".join(filter(None, [" ".join(filter(None, parts)), rows, best_sentence(lines, varying)]))
 
 
 def caption(shared: dict[str, str]) -> str:
@@ -71,12 +72,29 @@ def caption(shared: dict[str, str]) -> str:
 
 
 def spread_sentence(lines: Sequence[Line]) -> str:
-    """How far the seeds of the reference differ: what a difference must exceed to mean anything."""
-    known = [Line(line.setting, line.reference, {}) for line in lines if line.reference]
-    if not known:
-        return ""
-    most = max(known, key=lambda line: line.seeds)
-    fid, accuracy = most.spread("fid"), most.spread("accuracy")
+    """How far seeds of XL alone differ: what a difference must exceed to mean anything."""
+    most = max((line.alone for line in lines), key=len)
+    fid, accuracy = spread_of(most, "fid"), spread_of(most, "accuracy")
     if fid is None or accuracy is None:
-        return "XL alone has been drawn with one seed only, so its spread is not known."
-    return f"{count(most.seeds, 'seed')} of XL alone differ by {fid:.1f} in FID and {accuracy:.3f} in style accuracy."
+        return "The spread of XL alone is not known yet."
+    return f"{count(len(most), 'seed')} of XL alone differ by {fid:.1f} in FID and {accuracy:.3f} in style accuracy."
+
+
+def best_sentence(lines: Sequence[Line], varying: Sequence[str]) -> str:
+    """The best row and the fastest without loss, by name."""
+    compared = [line for line in lines if line.reference and line.samples == max(each.samples for each in lines)]
+    if len(compared) < 2:
+        return ""
+    best = min(compared, key=lambda line: line.mean("fid"))
+    text = f"Lowest FID: {name_of(best, varying)}, {best.mean('fid'):.1f}."
+    speed, lossless = speed_of(compared), [line for line in compared if is_lossless(line)]
+    if not lossless:
+        return text
+    fastest = max(lossless, key=speed)
+    return f"{text} Fastest without loss: {name_of(fastest, varying)}, {speed(fastest):.2f}x."
+
+
+def name_of(line: Line, varying: Sequence[str]) -> str:
+    """What tells a row from the others."""
+    texts = {name: WIDGETS[name](line) for name in varying if name not in ("pictures", "seeds")}
+    return ", ".join(f"cfg {text}" if name == "cfg" else text for name, text in texts.items() if text)

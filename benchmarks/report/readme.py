@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import mean
+
 from benchmarks.measure.groups import SUMMARY
 from benchmarks.report import figures
 from benchmarks.report.lines import Line, is_lossless, lines_of, timed
@@ -23,9 +25,8 @@ def summary() -> str:
     header = ["20 guided steps of XL become", "operations", "time", "FID", "style accuracy", "loss"]
     rows = [[words, *gained(line)] for words, line in compared.items()]
     pictures = " and ".join(count(number, "picture") for number in sorted({line.samples for line in lines}))
-    reference = lines[0].reference
-    alone = Line(lines[0].setting, reference, {})
-    own = f"XL alone has an FID of {alone.mean('fid'):.1f} and a style accuracy of {alone.mean('accuracy'):.3f}."
+    fid, accuracy = (mean(row[key] for row in lines[0].alone.values()) for key in ("fid", "accuracy"))
+    own = f"XL alone has an FID of {fid:.1f} and a style accuracy of {accuracy:.3f}."
     kept = [column for column in range(len(header)) if any(row[column] for row in rows)]
     shown = table([header[column] for column in kept], [[row[column] for column in kept] for row in rows])
     return f"{pictures} per row, one seed. {own} {spread_sentence(lines)}\n\n{shown}"

@@ -178,7 +178,8 @@ def test_results_are_written_one_line_a_row(folder: Path) -> None:
 
 def line_of(setting: Setting, fids: dict[int, float], reference: dict[int, float], **scores: float) -> Line:
     rows = {seed: row_of(setting, fid=fid, **scores) for seed, fid in fids.items()}
-    return Line(setting, rows, {seed: row_of(ALONE, fid=fid) for seed, fid in reference.items()})
+    alone = {seed: row_of(ALONE, fid=fid) for seed, fid in reference.items()}
+    return Line(setting, rows, alone, alone)
 
 
 SEEDS_OF_XL = {0: 95.0, 1: 97.0, 2: 96.0}
@@ -229,7 +230,7 @@ def test_what_all_rows_share_is_said_once(folder: Path) -> None:
     settings = [ALONE, stitched((S, XL), 0.4), stitched((S, XL), 0.2)]
     write_results("quality", [row_of(setting) for setting in settings[:2]])
     text = quality_table(settings)
-    assert text.startswith("Euler, cfg 1.5, plain guidance, 1 000 pictures per row, 1 seed. XL alone has been drawn")
+    assert text.startswith("Euler, cfg 1.5, plain guidance, 1 000 pictures per row, 1 seed. The spread of XL")
     assert "1 row of this group not measured yet." in text
     assert "| models | steps | FID | against XL | style | attributes | operations |" in text
     assert f"| S{ARROW}XL | 1x8 2x12 | 95.0 | 0.0 | 0.990 | 0.800 | 1.61x |" in text
@@ -239,9 +240,18 @@ def test_seeds_make_a_spread(folder: Path) -> None:
     rows = [row_of(setting, fid=fid) for setting, fid in zip(ALONE.seeded(0, 1, 2), (95.0, 97.0, 96.0), strict=True)]
     write_results("quality", [*rows, row_of(stitched((S, XL), 0.4), fid=98.0)])
     text = quality_table([*ALONE.seeded(0, 1, 2), stitched((S, XL), 0.4)])
+    assert text.endswith("Lowest FID: XL, 1x20, 96.0. Fastest without loss: XL, 1x20, 1.00x.")
     assert "3 seeds of XL alone differ by 2.0 in FID and 0.000 in style accuracy." in text
     assert "| XL | 1x20 | 3 | 96.0 | 2.0 | 0.0 | yes |" in text
     assert f"| S{ARROW}XL | 1x8 2x12 | 1 | 98.0 |  | +3.0 | no |" in text
+
+
+def test_a_chain_is_compared_with_one_loop(folder: Path) -> None:
+    loop = stitched((S, XL), 0.4, steps=10, sampler="uni_pc")
+    write_results("quality", [row_of(loop), row_of(replace(loop, chained=True), fid=98.5)])
+    text = SECTIONS["seam"].body()
+    assert "| against one loop |" in text
+    assert f"| S{ARROW}XL | 1x4 2x6 | two samplers | 98.5 | +3.5 |" in text
 
 
 def test_the_front_is_what_nothing_beats_in_both() -> None:
