@@ -16,8 +16,9 @@ class Column(NamedTuple):
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Without spaces around cells, so that `wc -w` counts words."""
     lines = [header, [":--"] + ["--:"] * (len(header) - 1), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join(f"|{'|'.join(line)}|" for line in lines)
 
 
 def table_of(columns: Sequence[Column], lines: Sequence[T]) -> str:

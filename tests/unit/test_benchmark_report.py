@@ -153,7 +153,7 @@ def test_all_groups_fit_in_one_report(folder: Path) -> None:
     settings = {setting for group in GROUPS.values() for setting in group.settings()}
     write_results("quality", [row_of(setting, fid=90 + len(setting.title) / 10) for setting in settings])
     text = report()
-    assert len(text.split()) <= MOST_WORDS - 900  # what the timed tables take
+    assert len(text.split()) <= MOST_WORDS - 1200  # what the timed tables take
     figures.main()
     assert {path.name for path in folder.glob("*.png")} == {f"{name}.png" for name in figures.FIGURES}
     assert "results/tradeoff.png" in report()
@@ -232,8 +232,8 @@ def test_what_all_rows_share_is_said_once(folder: Path) -> None:
     text = quality_table(settings)
     assert text.startswith("Euler, cfg 1.5, plain guidance, 1 000 pictures per row, 1 seed. The spread of XL")
     assert "1 row of this group not measured yet." in text
-    assert "| models | steps | FID | against XL | style | attributes | operations |" in text
-    assert f"| S{ARROW}XL | 1x8 2x12 | 95.0 | 0.0 | 0.990 | 0.800 | 1.61x |" in text
+    assert "|models|steps|FID|against XL|style|attributes|operations|" in text
+    assert f"|S{ARROW}XL|1x8 2x12|95.0|0.0|0.990|0.800|1.61x|" in text
 
 
 def test_seeds_make_a_spread(folder: Path) -> None:
@@ -242,16 +242,16 @@ def test_seeds_make_a_spread(folder: Path) -> None:
     text = quality_table([*ALONE.seeded(0, 1, 2), stitched((S, XL), 0.4)])
     assert text.endswith("Lowest FID: XL, 1x20, 96.0. Fastest without loss: XL, 1x20, 1.00x.")
     assert "3 seeds of XL alone differ by 2.0 in FID and 0.000 in style accuracy." in text
-    assert "| XL | 1x20 | 3 | 96.0 | 2.0 | 0.0 | yes |" in text
-    assert f"| S{ARROW}XL | 1x8 2x12 | 1 | 98.0 |  | +3.0 | no |" in text
+    assert "|XL|1x20|3|96.0|2.0|0.0|yes|" in text
+    assert f"|S{ARROW}XL|1x8 2x12|1|98.0||+3.0|no|" in text
 
 
 def test_a_chain_is_compared_with_one_loop(folder: Path) -> None:
     loop = stitched((S, XL), 0.4, steps=10, sampler="uni_pc")
     write_results("quality", [row_of(loop), row_of(replace(loop, chained=True), fid=98.5)])
     text = SECTIONS["seam"].body()
-    assert "| against one loop |" in text
-    assert f"| S{ARROW}XL | 1x4 2x6 | two samplers | 98.5 | +3.5 |" in text
+    assert "|against one loop|" in text
+    assert f"|S{ARROW}XL|1x4 2x6|two samplers|98.5|+3.5|" in text
 
 
 def test_the_front_is_what_nothing_beats_in_both() -> None:
@@ -273,7 +273,7 @@ def test_rows_are_ranked_by_wall_time_where_all_are_timed(folder: Path) -> None:
 
 def test_empty_columns_are_left_out() -> None:
     columns = [Column("number", str), Column("nothing", lambda _: ""), Column("twice", lambda value: str(2 * value))]
-    assert table_of(columns, [1, 2]) == "| number | twice |\n| :-- | --: |\n| 1 | 2 |\n| 2 | 4 |"
+    assert table_of(columns, [1, 2]) == "|number|twice|\n|:--|--:|\n|1|2|\n|2|4|"
 
 
 def test_numbers_are_written_plainly() -> None:
