@@ -176,5 +176,5 @@ def test_the_held_out_loss_is_that_of_the_velocity() -> None:
     small = load_denoiser("S")
     small.model.final_layer.linear.weight.zero_()
     small.model.final_layer.linear.bias.zero_()
-    loss = held_out_loss(small, torch.full((200, 4, 7, 7), 2.0), torch.zeros(200, dtype=torch.long))
+    loss = held_out_loss(small, torch.full((200, 4, 16, 16), 2.0), torch.zeros(200, dtype=torch.long))
     assert loss == pytest.approx(5.0, rel=0.01)
