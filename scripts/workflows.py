@@ -401,6 +401,30 @@ def starter_guidance() -> Graph:
     return graph
 
 
+def starter_low_resolution() -> Graph:
+    graph = Graph(
+        "starter_low_resolution",
+        "One model: half the size first",
+        prose("""
+            **Low-Resolution Model** makes XL its own small model: the first 40 % of the steps run at half the size, a
+            quarter of the latent pixels, the rest at the full size, in one sampling loop. It needs no second model and
+            no memory for one.
+
+            Both samplers have one seed: the upper row is stitched, the lower one XL at full size. Change **scale** and
+            **fraction**. Nothing has to be downloaded.
+            """),
+    )
+    graph.column()
+    large = starter(graph, "XL", "XL", SOME_STYLES)
+    graph.column()
+    low = graph.add("TStitchLowResolution", model=large["MODEL"], scale=0.5)
+    graph.column()
+    stitched = tstitch(graph, large["MODEL"], low["MODEL"], **stock_inputs(large))
+    alone = ksampler(graph, large["MODEL"], large, sampler_name="euler")
+    two_rows(graph, large["VAE"], {"Half size first": stitched, "XL at full size": alone}, "low_resolution")
+    return graph
+
+
 def starter_sweep() -> Graph:
     graph = Graph(
         "starter_sweep",
@@ -1053,6 +1077,7 @@ GRAPHS: list[Callable[[], Graph]] = [
     starter_inpaint,
     starter_pattern,
     starter_shortcut,
+    starter_low_resolution,
     starter_guidance,
     starter_sweep,
     starter_budget_plan,
