@@ -149,7 +149,7 @@ def test_weights_that_do_not_fit_are_refused_by_name(latents: None, tmp_path: Pa
 
 
 def test_a_run_of_no_steps_is_refused(latents: None, tmp_path: Path) -> None:
-    with pytest.raises(TrainingInputError, match="--images must be 256 or more, which is one step, got 0"):
+    with pytest.raises(TrainingInputError, match="--images must be 128 or more, which is one step, got 0"):
         train_denoiser("S", FineTuning(tmp_path / "out.safetensors", images=0))
 
 

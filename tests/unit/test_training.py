@@ -126,7 +126,7 @@ def test_each_fourth_step_draws_halved_pictures() -> None:
         x0, styles = drawn(latents, step, torch.Generator().manual_seed(step))
         assert torch.equal(styles.sum(dim=1), torch.ones(len(x0)))
         shapes.append(tuple(x0.shape))
-    assert shapes == 2 * (3 * [(256, 4, 16, 16)] + [(512, 4, 8, 8)])
+    assert shapes == 2 * (3 * [(128, 4, 16, 16)] + [(256, 4, 8, 8)])
 
 
 @pytest.mark.parametrize(
