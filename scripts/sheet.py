@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-CELL, GAP, MARGIN, LABELS = 112, 6, 16, 170  # pixels
+CELL, GAP, MARGIN, LABELS = 128, 6, 16, 170  # pixels
 INK, FAINT, PAPER = "#1a1a1a", "#666666", "#ffffff"
 
 

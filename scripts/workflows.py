@@ -82,7 +82,7 @@ def two_rows(graph: Graph, vae: Output, rows: dict[str, Node], prefix: str) -> N
         graph.add("VAEDecode", title, samples=sampler["LATENT"], vae=vae)["IMAGE"] for title, sampler in rows.items()
     ]
     both = graph.add("ImageBatch", image1=images[0], image2=images[1])
-    scaled = graph.add("ImageScaleBy", image=both["IMAGE"], upscale_method="lanczos", scale_by=4)
+    scaled = graph.add("ImageScaleBy", image=both["IMAGE"], upscale_method="lanczos", scale_by=2)
     graph.column()
     graph.add("SaveImage", images=scaled["IMAGE"], filename_prefix=f"tstitch/{prefix}")
 
@@ -94,7 +94,7 @@ def ksampler(graph: Graph, model: Output, source: Node, seed: int = 7, **more: A
         "negative": source["negative"],
         "latent_image": source["LATENT"],
     }
-    usual: dict[str, Any] = {"steps": 20, "cfg": 2.0, "sampler_name": "dpmpp_2m", "scheduler": "simple", "denoise": 1.0}
+    usual: dict[str, Any] = {"steps": 20, "cfg": 1.5, "sampler_name": "dpmpp_2m", "scheduler": "simple", "denoise": 1.0}
     return graph.add("KSampler", model=model, seed=seed, **{**wanted, **usual, **more})
 
 
@@ -102,7 +102,7 @@ def tstitch(graph: Graph, large: Output, small: Output, fraction: float = 0.4, *
     usual: dict[str, Any] = {
         "seed": 7,
         "steps": 20,
-        "cfg": 2.0,
+        "cfg": 1.5,
         "sampler_name": "euler",
         "scheduler": "simple",
         "denoise": 1.0,
@@ -140,6 +140,9 @@ def stock_inputs(label: Node) -> dict[str, Any]:
 # --- Starter models --------------------------------------------------------------------------------------------------
 
 
+SOME_STYLES = "Adventurer, Big Smile, Micah, Open Peeps, Toon Head"
+
+
 def starter_tstitch() -> Graph:
     graph = Graph(
         "starter_tstitch",
@@ -147,8 +150,8 @@ def starter_tstitch() -> Graph:
         prose("""
             The small model **S** draws the first 40 % of the steps, the large **XL** finishes, in one sampling loop.
 
-            Queue it: ten pictures of clothes, one a class (28 x 28 pixels, shown at four times the size). Nothing has
-            to be downloaded; the models come with the pack.
+            Queue it: ten avatars, one in each style (64 x 64 pixels, shown at twice their size). Nothing has to be
+            downloaded; the models come with the pack.
 
             Then change **fraction**: 0 is XL alone, 1 is S alone. The seed and the noise stay the same, so the
             pictures can be compared. The **report** output tells which model ran which step, and how long.
@@ -159,7 +162,7 @@ def starter_tstitch() -> Graph:
     small = starter(graph, "S", "Small model (starts)")
     graph.column()
     sampler = tstitch(graph, large["MODEL"], small["MODEL"], **stock_inputs(large))
-    show(graph, sampler["LATENT"], large["VAE"], "starter", scale=4)
+    show(graph, sampler["LATENT"], large["VAE"], "starter", scale=2)
     return graph
 
 
@@ -189,7 +192,7 @@ def starter_three_models() -> Graph:
     )
     graph.column()
     sampler = ksampler(graph, joined["MODEL"], large, sampler_name="euler")
-    show(graph, sampler["LATENT"], large["VAE"], "three_models", scale=4)
+    show(graph, sampler["LATENT"], large["VAE"], "three_models", scale=2)
     return graph
 
 
@@ -204,11 +207,11 @@ def starter_schedule() -> Graph:
             dpmpp_2m is a multistep sampler: it keeps its history over the switch, which two chained samplers would
             lose.
 
-            Nothing has to be downloaded: the models come with the pack, and draw clothes in 28 x 28 pixels.
+            Nothing has to be downloaded: the models come with the pack, and draw avatars in 64 x 64 pixels.
             """),
     )
     graph.column()
-    large = starter(graph, "XL", "XL (finishes)", "T-shirt, Trouser, Dress, Sneaker, Bag")
+    large = starter(graph, "XL", "XL (finishes)", SOME_STYLES)
     small = starter(graph, "S", "S (starts)")
     graph.column()
     joined = graph.add("TStitchModelSchedule", final_model=large["MODEL"], model_1=small["MODEL"], splits="0.4")
@@ -224,28 +227,27 @@ def starter_guiders() -> Graph:
         "starter_guiders",
         "Each stage with its own prompt and cfg",
         prose("""
-            **Stitch Guiders** joins two guiders for SamplerCustomAdvanced. S starts with the labels Trouser, Shirt,
-            Sandal, Pullover and Bag, at cfg 1, which costs one model call a step instead of two. XL finishes with the
-            labels Dress, Coat, Sneaker, T-shirt and Bag, at cfg 2.5.
+            **Stitch Guiders** joins two guiders for SamplerCustomAdvanced. S starts with the style Personas, at cfg 1,
+            which costs one model call per step instead of two. XL finishes with five other styles, at cfg 2.
 
             The outline comes from the first prompt, what it turns into from the second. Move **splits** between 0.1
             and 0.5 to see who decides what.
 
-            Nothing has to be downloaded: the models come with the pack, and draw clothes in 28 x 28 pixels.
+            Nothing has to be downloaded: the models come with the pack, and draw avatars in 64 x 64 pixels.
             """),
     )
     graph.column("Starts: S, cfg 1")
-    small = starter(graph, "S", "S (starts)", "Trouser, Shirt, Sandal, Pullover, Bag")
+    small = starter(graph, "S", "S (starts)", ", ".join(["Personas"] * 5))
     first = graph.add("BasicGuider", "Guider of S", model=small["MODEL"], conditioning=small["positive"])
-    graph.column("Finishes: XL, cfg 2.5")
-    large = starter(graph, "XL", "XL (finishes)", "Dress, Coat, Sneaker, T-shirt, Bag")
+    graph.column("Finishes: XL, cfg 2")
+    large = starter(graph, "XL", "XL (finishes)", "Adventurer, Miniavs, Open Peeps, Pixel Art, Toon Head")
     final = graph.add(
         "CFGGuider",
         "Guider of XL",
         model=large["MODEL"],
         positive=large["positive"],
         negative=large["negative"],
-        cfg=2.5,
+        cfg=2.0,
     )
     graph.column()
     joined = graph.add("TStitchGuiders", final_guider=final["GUIDER"], guider_1=first["GUIDER"], splits="0.25")
@@ -261,7 +263,7 @@ def starter_guiders() -> Graph:
         sigmas=sigmas["SIGMAS"],
         latent_image=large["LATENT"],
     )
-    show(graph, run["output"], large["VAE"], "guiders", scale=4)
+    show(graph, run["output"], large["VAE"], "guiders", scale=2)
     return graph
 
 
@@ -270,21 +272,21 @@ def starter_img2img() -> Graph:
         "starter_img2img",
         "Image to image",
         prose("""
-            The upper part draws five pullovers; the lower part turns the pictures into coats, with **denoise** 0.7.
+            The upper part draws five Toon Heads; the lower part turns them into Micahs, with **denoise** 0.7.
 
             A fraction counts on the whole trajectory: of 0.4, the part above 0.7 is never run, so S draws only as
             much of this second pass as lies between, and XL all the fine steps. Lower **denoise** keeps more of the
             picture and leaves less to S.
 
-            Nothing has to be downloaded: the models come with the pack, and draw clothes in 28 x 28 pixels.
+            Nothing has to be downloaded: the models come with the pack, and draw avatars in 64 x 64 pixels.
             """),
     )
     graph.column("Makes pictures to start from")
-    first = starter(graph, "S", "S draws pullovers", ", ".join(["Pullover"] * 5))
+    first = starter(graph, "S", "S draws Toon Heads", ", ".join(["Toon Head"] * 5))
     drawn = ksampler(graph, first["MODEL"], first, seed=11, sampler_name="euler")
     picture = graph.add("VAEDecode", "The pictures", samples=drawn["LATENT"], vae=first["VAE"])
     graph.column("Image to image")
-    large = starter(graph, "XL", "XL (finishes) makes coats", ", ".join(["Coat"] * 5))
+    large = starter(graph, "XL", "XL (finishes) makes Micahs", ", ".join(["Micah"] * 5))
     encoded = graph.add("VAEEncode", pixels=picture["IMAGE"], vae=large["VAE"])
     graph.column()
     sampler = tstitch(
@@ -299,7 +301,7 @@ def starter_img2img() -> Graph:
     graph.column()
     after = graph.add("VAEDecode", samples=sampler["LATENT"], vae=large["VAE"])
     both = graph.add("ImageBatch", "Before and after", image1=picture["IMAGE"], image2=after["IMAGE"])
-    scaled = graph.add("ImageScaleBy", image=both["IMAGE"], upscale_method="lanczos", scale_by=4)
+    scaled = graph.add("ImageScaleBy", image=both["IMAGE"], upscale_method="lanczos", scale_by=2)
     graph.column()
     graph.add("SaveImage", images=scaled["IMAGE"], filename_prefix="tstitch/img2img")
     return graph
@@ -310,23 +312,23 @@ def starter_inpaint() -> Graph:
         "starter_inpaint",
         "Inpainting",
         prose("""
-            Five T-shirts are drawn, then their lower half is masked and drawn again as a dress; the upper half stays
-            as it was. The mask works for every stage as it does in the stock KSampler.
+            Five Miniavs are drawn, then their upper half is masked and drawn again: other heads on the same shoulders.
+            The mask works for every stage as it does in the stock KSampler.
 
-            Nothing has to be downloaded: the models come with the pack, and draw clothes in 28 x 28 pixels.
+            Nothing has to be downloaded: the models come with the pack, and draw avatars in 64 x 64 pixels.
             """),
     )
     graph.column("Makes pictures to start from")
-    first = starter(graph, "S", "S draws T-shirts", ", ".join(["T-shirt"] * 5))
+    first = starter(graph, "S", "S draws Miniavs", ", ".join(["Miniavs"] * 5))
     drawn = ksampler(graph, first["MODEL"], first, seed=5, sampler_name="euler")
     picture = graph.add("VAEDecode", "The pictures", samples=drawn["LATENT"], vae=first["VAE"])
-    graph.column("Mask: the lower half")
-    nothing = graph.add("SolidMask", "Keep", value=0.0, width=28, height=28)
-    half = graph.add("SolidMask", "Draw again", value=1.0, width=28, height=14)
-    mask = graph.add("MaskComposite", destination=nothing["MASK"], source=half["MASK"], x=0, y=14, operation="add")
+    graph.column("Mask: the upper half")
+    nothing = graph.add("SolidMask", "Keep", value=0.0, width=64, height=64)
+    half = graph.add("SolidMask", "Draw again", value=1.0, width=64, height=36)
+    mask = graph.add("MaskComposite", destination=nothing["MASK"], source=half["MASK"], x=0, y=0, operation="add")
     masked = graph.add("SetLatentNoiseMask", samples=drawn["LATENT"], mask=mask["MASK"])
     graph.column()
-    large = starter(graph, "XL", "XL (finishes) makes dresses", ", ".join(["Dress"] * 5))
+    large = starter(graph, "XL", "XL (finishes)", ", ".join(["Miniavs"] * 5))
     sampler = tstitch(
         graph,
         large["MODEL"],
@@ -338,7 +340,7 @@ def starter_inpaint() -> Graph:
     graph.column()
     after = graph.add("VAEDecode", samples=sampler["LATENT"], vae=large["VAE"])
     both = graph.add("ImageBatch", "Before and after", image1=picture["IMAGE"], image2=after["IMAGE"])
-    scaled = graph.add("ImageScaleBy", image=both["IMAGE"], upscale_method="lanczos", scale_by=4)
+    scaled = graph.add("ImageScaleBy", image=both["IMAGE"], upscale_method="lanczos", scale_by=2)
     graph.column()
     graph.add("SaveImage", images=scaled["IMAGE"], filename_prefix="tstitch/inpaint")
     return graph
@@ -352,10 +354,10 @@ def starter_pattern() -> Graph:
             A **pattern** says which model runs which step: `1x6 2x2 1x2 2x10` is six steps of S, two of XL, two of S,
             ten of XL. The numbers must add up to the steps of the run, 20 here.
 
-            The T-Stitch paper found small-first best; on these models, large-first has the better FID, and for some
-            video models large-small-large is best. You can write any order.
+            The T-Stitch paper found small-first best, and for some video models large-small-large is. You can write
+            any order.
 
-            Nothing has to be downloaded: the models come with the pack, and draw clothes in 28 x 28 pixels.
+            Nothing has to be downloaded: the models come with the pack, and draw avatars in 64 x 64 pixels.
             """),
     )
     graph.column()
@@ -370,7 +372,7 @@ def starter_pattern() -> Graph:
     )
     graph.column()
     sampler = ksampler(graph, joined["MODEL"], large, sampler_name="euler")
-    show(graph, sampler["LATENT"], large["VAE"], "pattern", scale=4)
+    show(graph, sampler["LATENT"], large["VAE"], "pattern", scale=2)
     return graph
 
 
@@ -381,21 +383,45 @@ def starter_guidance() -> Graph:
         prose("""
             **Small-Model Guidance** has S give the second answer of each guided step, which XL would give too: a
             guided step costs one call of XL and one of S. Both samplers have one seed: the upper row is guided by S at
-            a cfg of 1.5, the lower one is XL guided by itself at a cfg of 2.
+            a cfg of 1.3, the lower one is XL guided by itself at a cfg of 1.5.
 
             Set **mode** to cheap negative for guidance by the negative prompt, and **start_percent** and
             **end_percent** to guide a part of the run only. Nothing has to be downloaded.
             """),
     )
     graph.column()
-    large = starter(graph, "XL", "XL (draws)", "T-shirt, Trouser, Dress, Sneaker, Bag")
+    large = starter(graph, "XL", "XL (draws)", SOME_STYLES)
     small = starter(graph, "S", "S (guides)")
     graph.column()
     guided = graph.add("TStitchGuidance", model=large["MODEL"], weak_model=small["MODEL"])
     graph.column()
-    by_small = ksampler(graph, guided["MODEL"], large, cfg=1.5)
+    by_small = ksampler(graph, guided["MODEL"], large, cfg=1.3)
     by_itself = ksampler(graph, large["MODEL"], large)
     two_rows(graph, large["VAE"], {"Guided by S": by_small, "Guided by itself": by_itself}, "guidance")
+    return graph
+
+
+def starter_low_resolution() -> Graph:
+    graph = Graph(
+        "starter_low_resolution",
+        "One model: half the size first",
+        prose("""
+            **Low-Resolution Model** makes XL its own small model: the first 40 % of the steps run at half the size, a
+            quarter of the latent pixels, the rest at the full size, in one sampling loop. It needs no second model and
+            no memory for one.
+
+            Both samplers have one seed: the upper row is stitched, the lower one XL at full size. Change **scale** and
+            **fraction**. Nothing has to be downloaded.
+            """),
+    )
+    graph.column()
+    large = starter(graph, "XL", "XL", SOME_STYLES)
+    graph.column()
+    low = graph.add("TStitchLowResolution", model=large["MODEL"], scale=0.5)
+    graph.column()
+    stitched = tstitch(graph, large["MODEL"], low["MODEL"], **stock_inputs(large))
+    alone = ksampler(graph, large["MODEL"], large, sampler_name="euler")
+    two_rows(graph, large["VAE"], {"Half size first": stitched, "XL at full size": alone}, "low_resolution")
     return graph
 
 
@@ -416,7 +442,7 @@ def starter_sweep() -> Graph:
             """),
     )
     graph.column()
-    large = starter(graph, "XL", "Large model (finishes)", "T-shirt, Sneaker, Bag")
+    large = starter(graph, "XL", "Large model (finishes)", "Micah, Open Peeps, Pixel Art")
     small = starter(graph, "S", "Small model (starts)")
     graph.column()
     sweep = graph.add(
@@ -426,7 +452,7 @@ def starter_sweep() -> Graph:
         vae=large["VAE"],
         seed=7,
         steps=20,
-        cfg=2.0,
+        cfg=1.5,
         sampler_name="euler",
         scheduler="simple",
         denoise=1.0,
@@ -455,7 +481,7 @@ def starter_budget_plan() -> Graph:
 
             Keep the steps of Calibrate, Plan and KSampler equal.
 
-            Nothing has to be downloaded: the models come with the pack, and draw clothes in 28 x 28 pixels.
+            Nothing has to be downloaded: the models come with the pack, and draw avatars in 64 x 64 pixels.
             """),
     )
     graph.column()
@@ -464,9 +490,9 @@ def starter_budget_plan() -> Graph:
     models: dict[str, Any] = {"final_model": large["MODEL"], "model_1": small["MODEL"]}
     prompts_and_latent: dict[str, Any] = {name: large[name] for name in ("positive", "negative")}
     prompts_and_latent["latent_image"] = large["LATENT"]
-    sampling: dict[str, Any] = {"steps": 20, "cfg": 2.0, "sampler_name": "euler", "scheduler": "simple"}
+    sampling: dict[str, Any] = {"steps": 20, "cfg": 1.5, "sampler_name": "euler", "scheduler": "simple"}
     graph.column("Measure once")
-    profile = graph.add("TStitchProfile", cfg=2.0, **models, **prompts_and_latent)
+    profile = graph.add("TStitchProfile", cfg=1.5, **models, **prompts_and_latent)
     graph.column("Compare once")
     calibration = graph.add("TStitchCalibrate", seed=0, seeds=1, **models, **sampling, **prompts_and_latent)
     graph.column("Plan")
@@ -482,7 +508,7 @@ def starter_budget_plan() -> Graph:
     graph.column("Sample")
     joined = graph.add("TStitchModelSchedule", pattern=plan["pattern"], **models)
     latent = graph.add("KSampler", model=joined["MODEL"], seed=7, **sampling, **prompts_and_latent)
-    show(graph, latent["LATENT"], large["VAE"], "budget_plan", scale=4.0)
+    show(graph, latent["LATENT"], large["VAE"], "budget_plan", scale=2)
     graph.add("PreviewAny", "The alternatives", source=plan["table"])
     return graph
 
@@ -495,14 +521,14 @@ def starter_shortcut() -> Graph:
             A Shortcut model is told how large each step is, so it draws in 4 steps what others need 20 for; 1, 2, 4, 8
             and more steps work. Use **euler** and **simple**, and cfg 1: the guidance is trained in.
 
-            Nothing has to be downloaded: the models come with the pack, and draw clothes in 28 x 28 pixels.
+            Nothing has to be downloaded: the models come with the pack, and draw avatars in 64 x 64 pixels.
             """),
     )
     graph.column()
     model = starter(graph, "Shortcut", "Shortcut model")
     graph.column()
     sampler = ksampler(graph, model["MODEL"], model, steps=4, cfg=1.0, sampler_name="euler")
-    show(graph, sampler["LATENT"], model["VAE"], "starter_shortcut", scale=4)
+    show(graph, sampler["LATENT"], model["VAE"], "starter_shortcut", scale=2)
     return graph
 
 
@@ -1051,6 +1077,7 @@ GRAPHS: list[Callable[[], Graph]] = [
     starter_inpaint,
     starter_pattern,
     starter_shortcut,
+    starter_low_resolution,
     starter_guidance,
     starter_sweep,
     starter_budget_plan,

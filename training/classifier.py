@@ -12,7 +12,7 @@ from training.data import Avatars, load_split
 from training.device import DEVICE, autocast, to_device
 from training.loop import Schedule, Trainer
 
-SCHEDULE = Schedule(images=320_000, batch=128, warmup=6_400, hold=0.2)
+SCHEDULE = Schedule(images=115_200, batch=128, warmup=6_400, hold=0.2)
 SHIFT = 2  # pixels by which a training picture may be moved
 
 

@@ -121,14 +121,14 @@ def _is_complete(split: str) -> bool:
 
 
 def _check_tools() -> None:
-    missing = [name for name in ("@dicebear/core", "@dicebear/collection", "@resvg/resvg-js") if not _has(name)]
+    missing = [name for name in ("@dicebear/core", "@dicebear/collection", "@resvg/resvg-js") if not has_package(name)]
     if not shutil.which("node"):
         raise DatasetError("Node.js draws the avatars and is not installed: install version 20 or later.")
     if missing:
         raise DatasetError(f"The npm packages {', '.join(missing)} are missing: run `npm ci` in {ROOT} once, online.")
 
 
-def _has(package: str) -> bool:
+def has_package(package: str) -> bool:
     return (ROOT / "node_modules" / package / "package.json").is_file()
 
 

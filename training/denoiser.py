@@ -57,14 +57,15 @@ class Recipe:
 
 
 RECIPES = {
-    "S": Recipe(depth=4, width=64, heads=2, prediction="flow", images=1_500_000),
-    "S-eps": Recipe(depth=4, width=64, heads=2, prediction="eps", images=1_000_000),
-    "B": Recipe(depth=5, width=128, heads=4, prediction="flow", images=700_000),
-    "XL": Recipe(depth=6, width=192, heads=6, prediction="flow", images=700_000),
+    "S": Recipe(depth=4, width=64, heads=2, prediction="flow", images=700_000),
+    "S-eps": Recipe(depth=4, width=64, heads=2, prediction="eps", images=350_000),
+    "B": Recipe(depth=5, width=128, heads=4, prediction="flow", images=280_000),
+    "XL": Recipe(depth=6, width=192, heads=6, prediction="flow", images=300_000),
     # B's size, and as many floating-point operations in training as B: its targets cost a fifth more.
-    "Shortcut": Recipe(depth=5, width=128, heads=4, prediction="shortcut", images=583_000),
+    "Shortcut": Recipe(depth=5, width=128, heads=4, prediction="shortcut", images=233_000),
 }
-BATCH = 256
+BATCH = 128
+AVERAGED = 0.998  # decay of the averaged weights per step
 
 
 def plain_attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
@@ -114,6 +115,7 @@ def train_denoiser(name: str, tuning: FineTuning | None = None) -> None:
             torch.optim.AdamW(rest, lr=rate * recipe.adam_lr, weight_decay=0.0, betas=(0.9, 0.95), fused=True),
         ],
         Schedule(images=images, batch=BATCH),
+        AVERAGED,
     )
     forward, average = torch.compile(model, dynamic=False), torch.compile(trainer.ema, dynamic=False)
 

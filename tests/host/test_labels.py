@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from tstitch.errors import StitchError
-from tstitch.families.class_labels import FASHION_MNIST, ClassSet, class_inputs
+from tstitch.families.class_labels import AVATAR_STYLES, ClassSet, class_inputs
 from tstitch_testing.checkpoints import bksdm_unet, dit_config, original_weights, save
 from tstitch_testing.models import gaussian_model
 
-CLOTHES = ClassSet.of(10, FASHION_MNIST)
+AVATARS = ClassSet.of(10, AVATAR_STYLES)
 IMAGENET = ClassSet.of(1000)
 NUMBERED = ClassSet.of(37)
 
@@ -23,12 +23,12 @@ NUMBERED = ClassSet.of(37)
 @pytest.mark.parametrize(
     ("classes", "text", "expected"),
     [
-        (CLOTHES, "all", list(range(10))),
-        (CLOTHES, "Sneaker, bag,3", [7, 8, 3]),
-        (CLOTHES, "shirt", [6]),  # the whole name, though T-shirt has it as a part
-        (CLOTHES, "boot; 0\n0", [9, 0, 0]),
-        (CLOTHES, "1 2  3", [1, 2, 3]),
-        (CLOTHES, "1 2, bag", [1, 2, 8]),
+        (AVATARS, "all", list(range(10))),
+        (AVATARS, "Personas, pixel art,3", [7, 8, 3]),
+        (ClassSet.of(2, ("T-shirt", "Shirt")), "shirt", [1]),  # the whole name, though T-shirt has it as a part
+        (AVATARS, "toon; 0\n0", [9, 0, 0]),
+        (AVATARS, "1 2  3", [1, 2, 3]),
+        (AVATARS, "1 2, pixel", [1, 2, 8]),
         (IMAGENET, "golden retriever, 88", [207, 88]),
         (IMAGENET, "macaw", [88]),
         (IMAGENET, "Volcano", [980]),
@@ -44,10 +44,10 @@ def test_labels_are_numbers_or_names(classes: ClassSet, text: str, expected: lis
 @pytest.mark.parametrize(
     ("classes", "text", "finding"),
     [
-        (CLOTHES, "Hat", 'labels has "Hat", which is no class: use T-shirt, Trouser'),
-        (CLOTHES, "10", "labels has 10, but the classes are numbered 0 to 9"),
-        (CLOTHES, " ", "labels is empty"),
-        (CLOTHES, "-1", 'labels has "-1", which is no class'),
+        (AVATARS, "Hat", 'labels has "Hat", which is no class: use Adventurer, Big Ears'),
+        (AVATARS, "10", "labels has 10, but the classes are numbered 0 to 9"),
+        (AVATARS, " ", "labels is empty"),
+        (AVATARS, "-1", 'labels has "-1", which is no class'),
         (IMAGENET, "1000", "numbered 0 to 999"),
         (IMAGENET, "all", "would be 1000 pictures"),
         (IMAGENET, "spaniel", "which fits Japanese spaniel .152., .* and 1 more: write one of them in full"),

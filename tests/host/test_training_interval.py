@@ -32,7 +32,7 @@ def starters(host_nodes: ModuleType) -> dict[str, tuple[Any, ...]]:
     """Loaded as the host runs nodes: in inference mode."""
     load = host_nodes.NODE_CLASS_MAPPINGS["TStitchLoadStarter"].execute
     with torch.inference_mode():
-        return {name: load(name, "Trouser").result for name in ("S", "S-eps")}
+        return {name: load(name, "Micah").result for name in ("S", "S-eps")}
 
 
 def limit(host_nodes: ModuleType, model: Any, *interval: Any) -> Any:
@@ -70,7 +70,7 @@ def train(model: Any, positive: Any, steps: int = STEPS, **changes: Any) -> Trai
     }
     torch.manual_seed(0)
     with torch.inference_mode():
-        latents = torch.randn(IMAGES, 4, 7, 7)
+        latents = torch.randn(IMAGES, 4, 8, 8)
         if hasattr(node, "define_schema"):  # this Train LoRA takes lists, and two latents or more
             newer = {each.id: each.default for each in node.define_schema().inputs if hasattr(each, "default")}
             inputs = {name: [value] for name, value in {**newer, **inputs}.items()}

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RELEASED = ROOT / "tests" / "data" / "workflows"
 SHIPPED = sorted((ROOT / "workflows").glob("*.json"))
 FROZEN = sorted(RELEASED.glob("*/*.json"))
-BLUR = 4  # the starter workflows show their pictures at four times the size
+BLUR = 2  # the starter workflows show their pictures at twice their size
 ON_GPU = torch.cuda.is_available()
 TOLERANCE = 3.0 if ON_GPU else 0.6  # mean difference of a picture in grey levels: rounding differs by processor
 
@@ -119,7 +119,7 @@ def test_every_released_workflow_is_still_shipped() -> None:
 
 
 def small_pictures(pictures: list[np.ndarray]) -> np.ndarray:
-    """One strip (28, 28 n) of the pictures in the models' own size, in grey."""
+    """One strip (64, 64 n) of the pictures in the models' own size, in grey."""
     small = [Image.fromarray(picture).convert("L").reduce(BLUR) for picture in pictures]
     return np.concatenate([np.asarray(picture) for picture in small], axis=1)
 

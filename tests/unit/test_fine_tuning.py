@@ -16,6 +16,7 @@ from training import denoiser, loop
 from training.__main__ import main, parse
 from training.denoiser import noised, train_denoiser
 from training.interval import WHOLE, FineTuning, Interval, TrainingInputError
+from training.latents import Latents, quantized
 from tstitch.families.dit.network import DiTConfig
 
 S_WEIGHTS = Path(__file__).resolve().parents[2] / "models" / "starter_s.safetensors"
@@ -59,7 +60,7 @@ def test_ddpm_steps_are_those_of_the_interval() -> None:
 
 @pytest.mark.parametrize("prediction", ["flow", "eps"])
 def test_training_examples_come_from_the_interval(prediction: str) -> None:
-    x0, noise = torch.zeros(512, 4, 7, 7), torch.ones(512, 4, 7, 7)
+    x0, noise = torch.zeros(512, 4, 8, 8), torch.ones(512, 4, 8, 8)
     _, timesteps, _ = noised(prediction, x0, noise, generator(), Interval(0.6, 1.0))
     assert 600 <= timesteps.min() < 620
     assert 900 < timesteps.max() <= 1000
@@ -102,9 +103,9 @@ def test_a_wrong_interval_ends_the_command_with_its_sentence(monkeypatch: pytest
 @pytest.fixture
 def latents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random latents in place of the dataset's, no compiler, and checkpoints in a folder of the test."""
-    mean = torch.randn(300, 4, 7, 7, generator=generator())
-    monkeypatch.setattr(denoiser, "latents", lambda: (mean, torch.full_like(mean, 0.1), torch.arange(300) % 10))
-    monkeypatch.setattr(torch, "compile", lambda model: model)
+    full, half = (quantized(torch.randn(300, 4, side, side, generator=generator())) for side in (16, 8))
+    monkeypatch.setattr(denoiser, "load_latents", lambda: Latents(full, half, torch.arange(300) % 10))
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
     monkeypatch.setattr(loop, "CHECKPOINTS", tmp_path / "checkpoints")
 
 
@@ -127,7 +128,7 @@ def test_a_run_begins_with_the_given_weights_and_writes_others(latents: None, tm
         "interval": [0.6, 1.0],
         "from": "starter_s.safetensors",
     }
-    for key in ("tstitch.prediction", "tstitch.time_scale", "tstitch.classes"):
+    for key in ("tstitch.prediction", "tstitch.time_scale", "tstitch.classes", "tstitch.shift"):
         assert metadata[key] == original[key]
     assert DiTConfig(**json.loads(metadata["tstitch.dit"])) == DiTConfig(**json.loads(original["tstitch.dit"]))
 
@@ -148,7 +149,7 @@ def test_weights_that_do_not_fit_are_refused_by_name(latents: None, tmp_path: Pa
 
 
 def test_a_run_of_no_steps_is_refused(latents: None, tmp_path: Path) -> None:
-    with pytest.raises(TrainingInputError, match="--images must be 256 or more, which is one step, got 0"):
+    with pytest.raises(TrainingInputError, match="--images must be 128 or more, which is one step, got 0"):
         train_denoiser("S", FineTuning(tmp_path / "out.safetensors", images=0))
 
 
@@ -176,5 +177,5 @@ def test_the_held_out_loss_is_that_of_the_velocity() -> None:
     small = load_denoiser("S")
     small.model.final_layer.linear.weight.zero_()
     small.model.final_layer.linear.bias.zero_()
-    loss = held_out_loss(small, torch.full((200, 4, 16, 16), 2.0), torch.zeros(200, dtype=torch.long))
+    loss = held_out_loss(small, torch.full((50, 4, 16, 16), 2.0), torch.zeros(50, dtype=torch.long))
     assert loss == pytest.approx(5.0, rel=0.01)

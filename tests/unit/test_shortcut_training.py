@@ -17,7 +17,7 @@ def generator() -> torch.Generator:
 
 
 def batch(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    data, noise = torch.randn(2, count, 4, 7, 7, generator=generator).mul(0.1)
+    data, noise = torch.randn(2, count, 4, 8, 8, generator=generator).mul(0.1)
     return data, noise, torch.eye(CLASSES)[torch.arange(count) % CLASSES]
 
 

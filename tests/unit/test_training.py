@@ -1,8 +1,8 @@
-"""The training code, on toy models and files written here; needs neither the dataset nor the host."""
+"""The training code, on toy models and a few avatars drawn here; needs neither the whole set nor the host."""
 
 from __future__ import annotations
 
-import gzip
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,55 +12,121 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training import data, loop
-from training.data import DatasetMissingError, load_split, read_idx, to_signal
-from training.denoiser import noised, plain_attention
+from training.data import DatasetError, attribute_heads, halved, load_split, render, to_signal
+from training.denoiser import drawn, noised, plain_attention
+from training.latents import Latents, dequantized, quantized
 from training.loop import Schedule, Trainer, parameter_groups
 
-
-def write_idx(path: Path, array: np.ndarray) -> None:
-    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
-    path.write_bytes(gzip.compress(header + array.astype(np.uint8).tobytes()))
+HAS_TOOLS = shutil.which("node") is not None and data.has_package("@resvg/resvg-js")
+draws_avatars = pytest.mark.skipif(not HAS_TOOLS, reason="Node.js and the npm packages draw the avatars")
 
 
 @pytest.fixture
-def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
-    arrays = {}
-    for split, count in (("train", 5), ("test", 3)):
-        arrays[split] = np.arange(count * 28 * 28, dtype=np.uint32).reshape(count, 28, 28) % 256
-        arrays[f"{split} labels"] = np.arange(count) % 10
-        write_idx(tmp_path / data.FILES[split][0], arrays[split])
-        write_idx(tmp_path / data.FILES[split][1], arrays[f"{split} labels"])
-    monkeypatch.setenv("FASHION_MNIST", str(tmp_path))
-    return arrays
+def small_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A set of two shards for training and one for tests, in a folder of the test."""
+    monkeypatch.setattr(data, "FOLDER", tmp_path / "avatars")
+    monkeypatch.setattr(data, "COUNTS", {"train": 40, "test": 20})
+    monkeypatch.setattr(data, "SHARD", 20)
+    monkeypatch.setattr(data, "CHECKSUMS", {"train": "", "test": ""})
+    monkeypatch.setattr(data, "SPARE_BYTES", 10**6)
+    return tmp_path / "avatars"
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_load_split_reads_the_idx_files(dataset: dict[str, np.ndarray], split: str) -> None:
-    images, labels = load_split(split)
-    assert images.shape == (len(dataset[split]), 1, 28, 28)
-    np.testing.assert_array_equal(images[:, 0], dataset[split])
-    np.testing.assert_array_equal(labels, dataset[f"{split} labels"])
-    assert labels.dtype == torch.int64
+@draws_avatars
+def test_avatars_are_drawn_with_their_labels(small_set: Path) -> None:
+    render()
+    avatars = load_split("train")
+    assert avatars.pixels.shape == (40, 64, 64, 3)
+    assert avatars.styles.tolist() == list(range(10)) * 4
+    heads = list(attribute_heads())
+    for row, style in enumerate(avatars.styles.tolist()):
+        known = {heads[column] for column in (avatars.attributes[row] >= 0).nonzero()[:, 0].tolist()}
+        own = {name for name in heads if name.startswith(f"{data.STYLES[style]}.")}
+        assert known == own | {"background"}
+    corners = avatars.pixels[:, 0, 0]
+    assert len(np.unique(corners, axis=0)) > 4  # backgrounds
 
 
-def test_a_missing_dataset_names_the_files_and_the_remedy(tmp_path: Path, dataset: dict[str, np.ndarray]) -> None:
-    (tmp_path / data.FILES["test"][1]).unlink()
-    with pytest.raises(DatasetMissingError) as caught:
+@draws_avatars
+def test_a_stopped_drawing_goes_on_to_the_same_set(small_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn_by_node, original = [], data._render_shard
+
+    def render_first(split: str, first: int, pixels: Path, labels: Path) -> None:
+        if split == "train" and first:
+            raise KeyboardInterrupt
+        original(split, first, pixels, labels)
+
+    monkeypatch.setattr(data, "_render_shard", render_first)
+    with pytest.raises(KeyboardInterrupt):
+        render()
+    with pytest.raises(DatasetError, match=r"not complete: run `python dev\.py train data`"):
         load_split("train")
-    for part in (str(tmp_path), data.FILES["test"][1], "dataset-fashion-mnist", "FASHION_MNIST"):
-        assert part in str(caught.value)
-    assert data.FILES["train"][0] not in str(caught.value)
+
+    def render_rest(split: str, first: int, pixels: Path, labels: Path) -> None:
+        drawn_by_node.append((split, first))
+        original(split, first, pixels, labels)
+
+    monkeypatch.setattr(data, "_render_shard", render_rest)
+    render()
+    assert ("train", 0) not in drawn_by_node
+    resumed = np.array(load_split("train").pixels)
+    shutil.rmtree(small_set)
+    render()
+    np.testing.assert_array_equal(load_split("train").pixels, resumed)
 
 
-def test_a_file_of_another_format_is_refused_by_name(tmp_path: Path) -> None:
-    path = tmp_path / "other.gz"
-    path.write_bytes(gzip.compress(b"\0\0\x0d\x01" + bytes(8)))
-    with pytest.raises(ValueError, match=r"other\.gz is not an IDX file"):
-        read_idx(path)
+@draws_avatars
+def test_another_set_than_the_known_one_is_refused(small_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "CHECKSUMS", {"train": "0" * 64, "test": ""})
+    with pytest.raises(DatasetError, match=r"have the checksum \w+, not 000000000000: run `npm ci`"):
+        render()
+    with pytest.raises(DatasetError, match="not complete"):
+        load_split("train")
+
+
+@draws_avatars
+def test_a_full_disk_is_said_before_anything_is_drawn(small_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "SPARE_BYTES", 10**18)
+    with pytest.raises(DatasetError, match="need 1000000000 GB"):
+        render()
+    assert not list(small_set.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("node", "package", "message"),
+    [(None, True, "Node.js draws the avatars and is not installed"), ("node", False, "run `npm ci`")],
+)
+def test_missing_tools_are_named(
+    small_set: Path, monkeypatch: pytest.MonkeyPatch, node: str | None, package: bool, message: str
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: node)
+    monkeypatch.setattr(data, "has_package", lambda name: package)
+    with pytest.raises(DatasetError, match=message):
+        render()
+    assert not small_set.exists()
 
 
 def test_to_signal_spans_minus_one_to_one() -> None:
-    assert to_signal(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1.0, 1.0]
+    signal = to_signal(torch.tensor([0, 255, 255, 0, 0, 255], dtype=torch.uint8).reshape(1, 1, 2, 3))
+    assert signal.tolist() == [[[[-1.0, -1.0]], [[1.0, -1.0]], [[1.0, 1.0]]]]
+    assert halved(torch.arange(4.0).reshape(1, 1, 2, 2)).item() == 1.5
+
+
+def test_stored_latents_are_true_to_a_hundredth() -> None:
+    latent = torch.randn(1000)
+    error = (dequantized(quantized(latent)) - latent).abs().max()
+    assert error < 0.025
+
+
+def test_each_fourth_step_draws_halved_pictures() -> None:
+    full, half = torch.zeros(50, 4, 16, 16, dtype=torch.int8), torch.zeros(50, 4, 8, 8, dtype=torch.int8)
+    latents = Latents(full, half, torch.arange(50) % 10)
+    shapes = []
+    for step in range(8):
+        x0, styles = drawn(latents, step, torch.Generator().manual_seed(step))
+        assert torch.equal(styles.sum(dim=1), torch.ones(len(x0)))
+        shapes.append(tuple(x0.shape))
+    assert shapes == 2 * (3 * [(128, 4, 16, 16)] + [(256, 4, 8, 8)])
 
 
 @pytest.mark.parametrize(
@@ -103,6 +169,7 @@ def test_a_resumed_run_gives_the_weights_of_an_uninterrupted_one(
     whole = trainer.run(lambda step: toy_loss(model, None, step))
 
     monkeypatch.setattr(loop, "SAVE_SECONDS", -1.0)  # save after every step
+    monkeypatch.setattr(loop, "REPORT_STEPS", 1)
     trainer, model = toy_trainer("parts", steps=20)
     with pytest.raises(KeyboardInterrupt):
         trainer.run(lambda step: toy_loss(model, 11, step))
@@ -133,7 +200,7 @@ def test_parameter_groups_split_hidden_matrices_from_the_rest() -> None:
 
 
 def test_noised_flow_is_the_straight_path() -> None:
-    x0, noise = torch.randn(64, 4, 7, 7), torch.randn(64, 4, 7, 7)
+    x0, noise = torch.randn(64, 4, 8, 8), torch.randn(64, 4, 8, 8)
     x, timesteps, target = noised("flow", x0, noise, torch.Generator().manual_seed(0))
     t = timesteps[:, None, None, None] / 1000
     assert t.min() > 0
@@ -143,7 +210,7 @@ def test_noised_flow_is_the_straight_path() -> None:
 
 
 def test_noised_eps_is_the_ddpm_forward_process() -> None:
-    x0, noise = torch.ones(256, 4, 7, 7), torch.randn(256, 4, 7, 7)
+    x0, noise = torch.ones(256, 4, 8, 8), torch.randn(256, 4, 8, 8)
     x, timesteps, target = noised("eps", x0, noise, torch.Generator().manual_seed(0))
     betas = np.linspace(1e-4, 2e-2, 1000)
     alpha_bar = torch.tensor([np.prod(1 - betas[: int(t) + 1]) for t in timesteps]).float()[:, None, None, None]
@@ -155,7 +222,7 @@ def test_noised_eps_is_the_ddpm_forward_process() -> None:
 
 
 def test_plain_attention_equals_the_fused_kernel() -> None:
-    q, k, v = torch.randn(3, 2, 49, 64).unbind()
+    q, k, v = torch.randn(3, 2, 64, 64).unbind()
     heads = [part.unflatten(-1, (2, 32)).transpose(1, 2) for part in (q, k, v)]
     expected = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
     torch.testing.assert_close(plain_attention(q, k, v, 2), expected, atol=1e-5, rtol=1e-5)
