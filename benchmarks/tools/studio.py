@@ -62,10 +62,11 @@ def joined(nodes: dict[str, Any], models: Sequence[Any], pattern: str, memory: s
 class Studio:
     """The starter models, loaded once."""
 
-    def __init__(self) -> None:
+    def __init__(self, nodes: dict[str, Any] | None = None) -> None:
+        """`nodes`: the node classes of a host that runs already."""
+        self.nodes = nodes or host_nodes(*EXTRAS)
         import folder_paths
 
-        self.nodes = host_nodes(*EXTRAS)
         folder_paths.add_model_folder_path("diffusion_models", str(CHECKPOINTS.resolve()))
         self.models: dict[Part, Any] = {}
         self.passes: Counter[tuple[Part, int]] = Counter()  # pictures that went through each model, by their side
