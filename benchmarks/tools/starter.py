@@ -88,11 +88,11 @@ def load_denoiser(name: str, path: Path | None = None) -> Denoiser:
 @cache
 def flops(path: Path, side: int) -> float:
     """Of one pass of one picture, whose latent has that side."""
-    config = DiTConfig(**json.loads(metadata(path)["tstitch.dit"]))
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        model = DiT(config, fused_attention)
-        x, time = torch.zeros(1, config.channels, side, side), torch.zeros(1)
-        model(x, time, torch.zeros(1, 1, config.classes), step=time if config.shortcut else None)
+    config, meta = DiTConfig(**json.loads(metadata(path)["tstitch.dit"])), torch.device("meta")
+    model = DiT(config, fused_attention, device=meta)
+    x, time = torch.zeros(1, config.channels, side, side, device=meta), torch.zeros(1, device=meta)
+    with FlopCounterMode(display=False) as counter:
+        model(x, time, torch.zeros(1, 1, config.classes, device=meta), step=time if config.shortcut else None)
     return counter.get_total_flops()
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from scipy import linalg
 
 from benchmarks.tools.metrics import Gaussian, accuracy, frechet_distance, precision_recall
+from benchmarks.tools.starter import flops, load_denoiser, metadata, weights_path
+from tstitch.families.dit.network import DiTConfig
 
 
 def random_gaussian(seed: int, dim: int, rank: int) -> Gaussian:
@@ -96,3 +100,13 @@ def test_precision_and_recall_equal_a_direct_count() -> None:
 def test_accuracy_counts_the_highest_logit() -> None:
     logits = torch.tensor([[0.0, 2.0], [3.0, 1.0], [0.0, 1.0]])
     assert accuracy(logits, torch.tensor([1, 0, 0])) == pytest.approx(2 / 3)
+
+
+def test_operations_are_those_of_the_matrix_products() -> None:
+    """Of S's blocks: 12 width^2 per token, 2 tokens^2 width of attention, and 6 width^2 of modulation; twice each."""
+    path = weights_path("S")
+    config = DiTConfig(**json.loads(metadata(path)["tstitch.dit"]))
+    tokens, width = (16 // config.patch) ** 2, config.width
+    block = tokens * 12 * width**2 + 2 * tokens**2 * width + 6 * width**2
+    assert flops(path, 16) == pytest.approx(2 * config.depth * block, rel=0.2)
+    assert load_denoiser("S").model.position(8, 8).device.type == "cpu"  # no cache holds a meta tensor
