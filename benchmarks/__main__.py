@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 
 from benchmarks.measure.groups import GROUPS
 from benchmarks.tools.options import Options
+from training.data import DatasetError
 
 #: Of the benchmarks that draw no rows of quality: what they measure, and about how many minutes they take.
 OTHERS: dict[str, tuple[str, int]] = {
@@ -32,10 +34,13 @@ def main() -> None:
     everything = [*(name for name in names if name not in ("planned", "wall_time")), "planned", "wall_time"]
     args = parser().parse_args()
     options = Options(args.samples, args.seeds, args.rows)
-    for name in args.names or everything:
-        if name != REPORT:
-            benchmark(name, options)()
-            make_report()
+    try:
+        for name in args.names or everything:
+            if name != REPORT:
+                benchmark(name, options)()
+                make_report()
+    except DatasetError as error:
+        sys.exit(str(error))
     make_report()
 
 
