@@ -36,8 +36,8 @@ def title_of(setting: Setting) -> str:
 def build_runs(nodes: dict[str, Any], networks: Networks) -> Runs:
     """Each run by its title, ten pictures a run: every model in the stock node, then the stitched ones."""
     loaded = {name: nodes["TStitchLoadStarter"].execute(name, "all").result for name in ("S", "B", "XL")}
-    for name, (model, *_) in loaded.items():
-        networks.watch(name, model.model.diffusion_model)
+    for name, result in loaded.items():
+        networks.watch(name, result[0].model.diffusion_model)
     _, _, positive, negative, latent = loaded["XL"]
     inputs = {"positive": positive, "negative": negative, "latent_image": latent, "seed": SEED, "steps": STEPS}
     inputs |= {"cfg": CFG, "sampler_name": "euler", "scheduler": "simple"}

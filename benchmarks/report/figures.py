@@ -88,7 +88,7 @@ def draw_guidance() -> Any:
     known = [line for line in known if line.samples == most_pictures(known) and line.setting.steps == STEPS]
     alone = [line for line in known if line.setting.parts == (XL,)]
     start, end = MIDDLE
-    guides = {
+    guides: dict[str, list[Guide | None]] = {
         "XL": [None],
         "negative by S": [Guide(S, "cheap negative")],
         "weak S": [Guide(S)],

@@ -81,7 +81,7 @@ def stored() -> dict[str, list[Row]]:
 
 def lines_of(settings: Iterable[Setting], reference: Reference = xl_alone) -> list[Line]:
     """One per run that has been drawn, with the most pictures there are of it."""
-    rows, runs = stored(), {}
+    rows, runs = stored(), dict[str, list[Setting]]()
     for setting in settings:
         runs.setdefault(setting.run, []).append(setting)
     found = []
