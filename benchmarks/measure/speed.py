@@ -51,7 +51,7 @@ def build_runs(nodes: dict[str, Any], networks: Networks) -> Runs:
         parts = [model(part) for part in setting.parts]
         models[title_of(setting)] = joined(nodes, parts, setting.pattern, "auto")
     guided = nodes["TStitchGuidance"].execute(model(XL), model(S), WEAK_S.mode, 0.0, 1.0, "auto").result[0]
-    models[GUIDED.guidance] = guided
+    models[f"XL, {GUIDED.guidance}"] = guided
     sample = nodes["KSampler"]().sample
     return {title: partial(sample, model=joint, **inputs) for title, joint in models.items()}
 
