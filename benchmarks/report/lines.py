@@ -15,7 +15,7 @@ from benchmarks.tools.settings import ALONE, Setting
 class Line:
     """One run over the seeds it was drawn with, all with as many pictures."""
 
-    setting: Setting  # of the first of them
+    setting: Setting  # with the first seed
     rows: dict[int, Row]  # by seed
     reference: dict[int, Row]  # of the same seeds and number of pictures, where it was drawn
     alone: dict[int, Row]  # 20 guided steps of XL, with as many pictures: what their seeds differ by is chance
@@ -80,19 +80,13 @@ def stored() -> dict[str, list[Row]]:
 
 
 def lines_of(settings: Iterable[Setting], reference: Reference = xl_alone) -> list[Line]:
-    """One per run that has been drawn, with the most pictures there are of it."""
-    rows, runs = stored(), dict[str, list[Setting]]()
-    for setting in settings:
-        runs.setdefault(setting.run, []).append(setting)
-    found = []
-    for same in runs.values():
-        known = {s.seed: {row["samples"]: row for row in rows.get(s.title, [])} for s in same}
-        counts = {samples for of_seed in known.values() for samples in of_seed}
+    """One per run that has been drawn, of all its seeds, with the most pictures there are of it."""
+    rows, found = stored(), []
+    for setting in {setting.run: replace(setting, seed=SEEDS[0]) for setting in settings}.values():
+        counts = {row["samples"] for seeded in setting.seeded(*SEEDS) for row in rows.get(seeded.title, [])}
         if counts:
-            samples = max(counts)
-            own = {seed: of_seed[samples] for seed, of_seed in known.items() if samples in of_seed}
-            others = (_rows_of(setting, samples, rows) for setting in (reference(same[0]), ALONE))
-            found.append(Line(same[0], own, *others))
+            compared = (setting, reference(setting), ALONE)
+            found.append(Line(setting, *(_rows_of(each, max(counts), rows) for each in compared)))
     return found
 
 

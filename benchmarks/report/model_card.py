@@ -21,9 +21,7 @@ UNKNOWN = "Not measured yet: `python dev.py bench {}`."
 def quality_table() -> str:
     """Real pictures, each model alone, and S before XL."""
     references = [row for row in read_rows("models") if "reference" in row]
-    shares = [row for share in (0.2, 0.4, 0.6) for row in stitched((S, XL), share).seeded(0, 1, 2)]
-    seeded = [row for setting in GROUPS["models"].settings() for row in setting.seeded(0, 1, 2)]
-    lines = lines_of([*seeded, *shares])
+    lines = lines_of([*GROUPS["models"].settings(), *(stitched((S, XL), share) for share in (0.2, 0.4, 0.6))])
     if not references and not lines:
         return UNKNOWN.format("models")
     rows = [[row["reference"], "", "", *figures(row), str(row["samples"]), ""] for row in references]

@@ -29,7 +29,8 @@ def summary() -> str:
     own = f"XL alone has an FID of {fid:.1f} and a style accuracy of {accuracy:.3f}."
     kept = [column for column in range(len(header)) if any(row[column] for row in rows)]
     shown = table([header[column] for column in kept], [[row[column] for column in kept] for row in rows])
-    return f"{pictures} per row, one seed. {own} {spread_sentence(lines)}\n\n{shown}"
+    seeds = " to ".join(str(number) for number in sorted({line.seeds for line in lines}))
+    return f"{pictures} and {seeds} seeds per row. {own} {spread_sentence(lines)}\n\n{shown}"
 
 
 def gained(line: Line) -> list[str]:
