@@ -38,7 +38,7 @@ class TStitchGuiders(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, splits: str | None = None, unit: str | None = None, pattern: str | None = None
+        cls, splits: str | float | None = None, unit: str | None = None, pattern: str | None = None
     ) -> bool | str:
         return checked(lambda: check_schedule_text(splits, unit, pattern))
 
@@ -47,7 +47,7 @@ class TStitchGuiders(io.ComfyNode):
         cls,
         final_guider: Any,
         guider_1: Any,
-        splits: str,
+        splits: str | float,
         unit: str,
         pattern: str,
         memory: str,

@@ -36,12 +36,21 @@ def memory_input(optional: bool = False) -> io.Combo.Input:
     )
 
 
-def splits_input() -> io.String.Input:
-    return io.String.Input(
-        "splits",
-        default="0.4",
-        tooltip="Where each model hands over to the next: one number fewer than there are models, e.g. 0.4 for two or"
-        " 0.3, 0.6 for three. Higher is faster; up to about 0.4 the picture usually keeps its quality.",
+def number_input(widget: io.Float.Input | io.String.Input) -> io.MultiType.Input:
+    """`widget`, whose socket takes a number of any kind, or a text with one."""
+    own = widget.get_io_type()
+    return io.MultiType.Input(widget, types=[kind for kind in (io.Float, io.Int, io.String) if kind.io_type != own])
+
+
+def splits_input() -> io.MultiType.Input:
+    return number_input(
+        io.String.Input(
+            "splits",
+            default="0.4",
+            tooltip="Where each model hands over to the next: one number fewer than there are models, e.g. 0.4 for two"
+            " or 0.3, 0.6 for three. Higher is faster; up to about 0.4 the picture usually keeps its quality. An INT or"
+            " a FLOAT may be connected too.",
+        )
     )
 
 

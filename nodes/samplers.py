@@ -12,12 +12,12 @@ from nodes import common_ksampler
 from ..tstitch.checks.choices import check_choice
 from ..tstitch.checks.inputs import check_conditioning, check_latent, check_model
 from ..tstitch.page.progress import watch_for_page
-from ..tstitch.schedule import ScheduleSpec, check_splits
+from ..tstitch.schedule import ScheduleSpec, check_splits, read_number
 from ..tstitch.stitch.model import ModelStage, stitched_for_one_run
 from ..tstitch.stitch.report import Report
 from ..tstitch.stitch.run import Stitch
 from ..tstitch.trajectory import FullSchedule, ksampler_schedule
-from .inputs import CATEGORY, checked, memory_input, small_inputs, unit_input
+from .inputs import CATEGORY, checked, memory_input, number_input, small_inputs, unit_input
 
 NAMES = ("small_model", "model")
 SWITCH = ("enable", "disable")
@@ -65,16 +65,19 @@ def step_inputs(
     ]
 
 
-def fraction_input() -> io.Float.Input:
-    return io.Float.Input(
-        "fraction",
-        default=0.4,
-        min=0.0,
-        max=10000.0,
-        step=0.01,
-        round=0.0001,
-        tooltip="Part of the trajectory for the small model: 0 is the large model alone, 1 the small one alone. Higher"
-        " is faster; about 0.4 is usually free. Another unit changes what the number means.",
+def fraction_input() -> io.MultiType.Input:
+    return number_input(
+        io.Float.Input(
+            "fraction",
+            default=0.4,
+            min=0.0,
+            max=10000.0,
+            step=0.01,
+            round=0.0001,
+            tooltip="Part of the trajectory for the small model: 0 is the large model alone, 1 the small one alone."
+            " Higher is faster; about 0.4 is usually free. Another unit changes what the number means. An INT or a"
+            " STRING may be connected too.",
+        )
     )
 
 
@@ -109,9 +112,14 @@ def check_sockets(model: Any, latent_image: Any, needed: dict[str, Any], optiona
             check_conditioning(name, value)
 
 
-def two_model_stitch(fraction: float, unit: str, memory: str, full_schedule: FullSchedule) -> Stitch:
-    check_splits((fraction,), unit, "fraction")
-    spec = ScheduleSpec(stages=2, splits=(fraction,), unit=unit)
+def read_fraction(fraction: float | str, unit: str) -> float:
+    split = read_number("fraction", fraction)
+    check_splits((split,), unit, "fraction")
+    return split
+
+
+def two_model_stitch(fraction: float | str, unit: str, memory: str, full_schedule: FullSchedule) -> Stitch:
+    spec = ScheduleSpec(stages=2, splits=(read_fraction(fraction, unit),), unit=unit)
     return Stitch(spec, memory, NAMES, Report.of(NAMES, watch_for_page()), full_schedule)
 
 
@@ -151,8 +159,8 @@ class TStitchKSampler(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, fraction: float | None = None, unit: str | None = "steps") -> bool | str:
-        return fraction is None or unit is None or checked(lambda: check_splits((fraction,), unit, "fraction"))
+    def validate_inputs(cls, fraction: float | str | None = None, unit: str | None = "steps") -> bool | str:
+        return fraction is None or unit is None or checked(lambda: read_fraction(fraction, unit))
 
     @classmethod
     def execute(
@@ -168,7 +176,7 @@ class TStitchKSampler(io.ComfyNode):
         negative: Any,
         latent_image: dict[str, Any],
         denoise: float,
-        fraction: float,
+        fraction: float | str,
         small_positive: Any = None,
         small_negative: Any = None,
         small_cfg: float = 0.0,
@@ -230,8 +238,8 @@ class TStitchKSamplerAdvanced(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, fraction: float | None = None, unit: str | None = "steps") -> bool | str:
-        return fraction is None or unit is None or checked(lambda: check_splits((fraction,), unit, "fraction"))
+    def validate_inputs(cls, fraction: float | str | None = None, unit: str | None = "steps") -> bool | str:
+        return fraction is None or unit is None or checked(lambda: read_fraction(fraction, unit))
 
     @classmethod
     def execute(
@@ -250,7 +258,7 @@ class TStitchKSamplerAdvanced(io.ComfyNode):
         start_at_step: int,
         end_at_step: int,
         return_with_leftover_noise: str,
-        fraction: float,
+        fraction: float | str,
         small_positive: Any = None,
         small_negative: Any = None,
         small_cfg: float = 0.0,

@@ -96,9 +96,9 @@ class ScheduleSpec:
     pattern: tuple[tuple[int, int], ...] = ()  # (stage, steps)
 
     @classmethod
-    def parse(cls, splits: str, unit: str, pattern: str, stages: int) -> ScheduleSpec:
-        """Read the texts of a node with `stages` models. Raises StitchError."""
-        check_text("splits", splits)
+    def parse(cls, splits: str | float, unit: str, pattern: str, stages: int) -> ScheduleSpec:
+        """Read the texts of a node with `stages` models; one split may be a number. Raises StitchError."""
+        splits = splits_text(splits)
         check_text("pattern", pattern)
         if pattern.strip():
             return cls(stages, unit=unit, pattern=parse_pattern(pattern, stages))
@@ -197,6 +197,25 @@ def check_text(name: str, value: object) -> None:
         raise StitchError(f"{name} must be text, got {value!r}: write it, or connect a STRING.")
 
 
+def splits_text(splits: object) -> str:
+    """What a STRING, INT or FLOAT input holds, as it would be written. Raises StitchError."""
+    if isinstance(splits, (int, float)) and not isinstance(splits, bool):
+        return repr(splits)
+    if not isinstance(splits, str):
+        raise StitchError(f"splits must be text or a number, got {splits!r}: write it, or connect an INT or a FLOAT.")
+    return splits
+
+
+def read_number(name: str, value: object) -> float:
+    """What a FLOAT, INT or STRING input holds. Raises StitchError."""
+    if isinstance(value, str) and re.fullmatch(NUMBER, value.strip()):
+        return float(value)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        written = f'"{value.strip()}"' if isinstance(value, str) else f"{value!r}"
+        raise StitchError(f"{name} must be a number such as 0.4, got {written}.")
+    return float(value)
+
+
 def parse_splits(text: str, unit: str, stages: int) -> tuple[float, ...]:
     """Numbers separated by commas or spaces, one fewer than there are models. Raises StitchError."""
     splits = read_splits(text)
@@ -214,22 +233,20 @@ def read_splits(text: str) -> tuple[float, ...]:
     return tuple(float(word) for word in words)
 
 
-def check_schedule_text(splits: str | None, unit: str | None, pattern: str | None) -> None:
+def check_schedule_text(splits: str | float | None, unit: str | None, pattern: str | None) -> None:
     """What can be said of a node's texts before its models are known; None is a text that comes over a link."""
     if pattern is None or unit is None:
         return
     if pattern.strip():
         parse_pattern(pattern, MAX_STAGES)
     elif splits is not None:
-        check_splits(read_splits(splits), unit)
+        check_splits(read_splits(splits_text(splits)), unit)
 
 
 def check_splits(splits: Sequence[float], unit: str, name: str = "splits") -> None:
     """Raise StitchError unless `splits` are in range and in run order for `unit`."""
     check_choice("unit", unit, UNITS)
     for split in splits:
-        if not isinstance(split, (int, float)):
-            raise StitchError(f"{name} must be a number, got {split!r}.")
         if not math.isfinite(split) or split < 0:
             raise StitchError(f"{name} must be zero or above, got {split:g}.")
         if unit in ("steps", "timestep") and split > 1:

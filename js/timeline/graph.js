@@ -180,7 +180,8 @@ export function valueOf(node, name) {
       return promotedWidget(reader.graph, input.link)?.value;
     }
     reader = origin.node;
-    const value = widgetOf(reader, "value");
+    // The page's own primitive names its widget after the one that it took over.
+    const value = reader.type === "PrimitiveNode" ? reader.widgets?.[0] : widgetOf(reader, "value");
     if (value && !isLinked(reader, "value")) {
       return value.value;
     }

@@ -104,6 +104,20 @@ export function readSplits(text) {
 }
 
 /**
+ * The number that a text holds, as a widget or a link has it.
+ * @param {string} name
+ * @param {string} text
+ * @throws {ScheduleError}
+ */
+export function readNumber(name, text) {
+  const word = strip(text);
+  if (!NUMBER.test(word)) {
+    throw new ScheduleError(`${name} must be a number such as 0.4, got "${word}".`);
+  }
+  return Number(word);
+}
+
+/**
  * @param {number[]} splits
  * @param {string} unit
  * @param {string} [name]

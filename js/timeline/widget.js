@@ -37,6 +37,7 @@ import {
   general,
   intervalsOf,
   parseSpec,
+  readNumber,
   readSplits,
   resolve,
   runOf,
@@ -268,8 +269,9 @@ class Timeline {
     if (!this.kind.isNumber) {
       return parseSpec(splits, unit, pattern, stages);
     }
-    checkSplits([Number(splits)], unit, this.kind.splits);
-    return { stages, splits: [Number(splits)], unit, pattern: [] };
+    const split = readNumber(this.kind.splits, splits);
+    checkSplits([split], unit, this.kind.splits);
+    return { stages, splits: [split], unit, pattern: [] };
   }
 
   /**

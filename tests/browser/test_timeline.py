@@ -370,6 +370,48 @@ def test_a_setting_over_a_link_is_named(page: ComfyPage) -> None:
     expect(line.find("status > :first-child")).to_have_text("20 steps; start_at_step comes over a link")
 
 
+NUMBERS = (("PrimitiveInt", 5), ("PrimitiveFloat", 5.0), ("PrimitiveString", "5"))
+
+
+@pytest.mark.parametrize(("source", "value"), NUMBERS)
+def test_a_split_over_a_link_of_any_kind_of_number_is_shown(
+    page: ComfyPage, source: str, value: int | float | str
+) -> None:
+    for kind, name, final in (
+        ("TStitchKSampler", "fraction", "model"),
+        ("TStitchModelSchedule", "splits", "final_model"),
+    ):
+        page.clear()
+        node = page.add(kind, (400, 50), unit="step")
+        page.connect(page.add("TStitchLoadStarter", (50, 50), model="XL"), "MODEL", node, final)
+        page.connect(page.add(source, (50, 500), value=value), 0, node, name)
+        for _ in range(2):  # and when it is opened again
+            line = Timeline(page, node)
+            expect(line.find("status > :first-child")).to_contain_text("set over a link")
+            first = line.find("segment").first
+            expect(first).to_have_attribute("style", re.compile(r"width: 25%"))
+            page.load(page.workflow())
+
+
+@pytest.mark.parametrize(("kind", "name"), [("TStitchKSampler", "fraction"), ("TStitchModelSchedule", "splits")])
+def test_the_pages_own_primitive_takes_the_widget_over(page: ComfyPage, kind: str, name: str) -> None:
+    node = page.add(kind, (400, 50))
+    page.connect(page.add("PrimitiveNode", (50, 500)), 0, node, name)
+    page.settle()
+    primitive = page.node_of_type("PrimitiveNode")
+    own = "id => driver.locate(id).widgets[0].type"
+    taken = "([id, name]) => driver.locate(id).widgets.find((widget) => widget.name === name).type"
+    assert page.evaluate(own, primitive) == page.evaluate(taken, [node, name])
+    page.evaluate(
+        "([id, value]) => { driver.locate(id).widgets[0].value = value; }",
+        [primitive, "0.25" if name == "splits" else 0.25],
+    )
+    line = Timeline(page, node)
+    expect(line.find("status > :first-child")).to_contain_text("set over a link")
+    expect(line.find("segment").first).to_have_attribute("style", re.compile(r"width: 25%"))
+    assert float(page.prompt()[node]["inputs"][name]) == 0.25
+
+
 def test_a_pattern_that_only_a_run_knows_is_shown_with_it(page: ComfyPage) -> None:
     page.load(WORKFLOWS / "starter_pattern.json")
     node = page.node_of_type("TStitchModelSchedule")

@@ -163,8 +163,11 @@ wrong(
     lambda kit: kit.ksampler(fraction=float("nan")),
     "fraction must be zero or above, got nan.",
 )
-wrong("no fraction", lambda kit: kit.ksampler(fraction=None), "fraction must be a number, got None.")
-wrong("a fraction as text", lambda kit: kit.ksampler(fraction="0.4"), "fraction must be a number, got '0.4'.")
+NUMBER = "fraction must be a number such as 0.4, got "
+wrong("no fraction", lambda kit: kit.ksampler(fraction=None), NUMBER + "None.")
+wrong("a fraction as words", lambda kit: kit.ksampler(fraction="half "), NUMBER + '"half".')
+wrong("two fractions as text", lambda kit: kit.advanced(fraction="0.2 0.4"), NUMBER + '"0.2 0.4".')
+wrong("a fraction that is true", lambda kit: kit.ksampler(fraction=True), NUMBER + "True.")
 wrong(
     "half a step",
     lambda kit: kit.ksampler(fraction=2.5, unit="step"),
@@ -185,9 +188,9 @@ wrong("an unknown memory policy of a schedule", lambda kit: kit.schedule(memory=
 wrong("an unknown memory policy of guiders", lambda kit: kit.guiders(memory="fast"), MEMORY)
 wrong("no memory policy", lambda kit: kit.schedule(memory=None), MEMORY.replace("fast", "None"))
 wrong(
-    "splits as a number",
-    lambda kit: kit.schedule(splits=0.4),
-    "splits must be text, got 0.4: write it, or connect a STRING.",
+    "no splits",
+    lambda kit: kit.schedule(splits=None),
+    "splits must be text or a number, got None: write it, or connect an INT or a FLOAT.",
 )
 wrong(
     "no pattern",

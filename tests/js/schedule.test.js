@@ -10,6 +10,7 @@ import {
   parsePattern,
   parseSpec,
   patternOf,
+  readNumber,
   resolve,
   runOf,
 } from "../../js/timeline/schedule.js";
@@ -83,6 +84,15 @@ test("numbers in sentences look as Python writes them with the format code g", (
   assert.equal(general(14.614641), "14.6146");
   assert.equal(general(Infinity), "inf");
   assert.equal(general(NaN), "nan");
+});
+
+test("one number is read from what a widget or a link holds", () => {
+  for (const text of ["2", " 2.0 ", "+2e0", String(2)]) {
+    assert.equal(readNumber("fraction", text), 2);
+  }
+  for (const text of ["", "x", "1_0", "0.2, 0.4", "NaN", "Infinity"]) {
+    assert.throws(() => readNumber("fraction", text), new ScheduleError(`fraction must be a number such as 0.4, got "${text}".`));
+  }
 });
 
 test("white space is what Python takes for it", () => {

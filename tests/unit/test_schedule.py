@@ -22,6 +22,7 @@ from tstitch.schedule import (
     Trajectory,
     check_schedule_text,
     parse_pattern,
+    read_number,
 )
 
 CASES = json.loads((Path(__file__).parents[1] / "data" / "schedules.json").read_text(encoding="utf-8"))["cases"]
@@ -136,6 +137,22 @@ def test_a_link_in_place_of_a_text_is_checked_later() -> None:
         check_schedule_text("0.6 0.4", "steps", "")
     with pytest.raises(StitchError, match="must look like"):
         check_schedule_text(None, "steps", "x")
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "owners"), [(1, "step", 1), (0.5, "steps", 2), (3.0, "step", 3), (1e-5, "sigma", 4)]
+)
+def test_one_split_may_be_a_number(value: float, unit: str, owners: int) -> None:
+    check_schedule_text(value, unit, "")
+    assert ScheduleSpec.parse(value, unit, "", 2).resolve(run_of(4)).owners.count(0) == owners
+
+
+def test_a_number_comes_as_text_too() -> None:
+    values = (2, 2.0, "2", " 2.0 ", "+2e0")
+    assert [read_number("fraction", value) for value in values] == [2.0] * len(values)
+    for value in ("", "x", "1_0", "0.2, 0.4", "nan", "inf", None, True, [0.4]):
+        with pytest.raises(StitchError, match="fraction must be a number such as"):
+            read_number("fraction", value)
 
 
 @st.composite
