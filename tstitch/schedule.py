@@ -109,13 +109,13 @@ class ScheduleSpec:
         if self.pattern:
             return self._from_pattern(run)
         if self.unit == "sigma":
-            return self._from_levels(run.sigmas, self.splits)
+            return Schedule(_below(run.sigmas, self.splits))
         if self.unit == "timestep":
-            return self._from_levels(run.timesteps, self.splits)
+            # t = 1 is where all begins: there, the earlier stage has nothing to do
+            return Schedule(_below(run.timesteps, [split if split < 1 else math.inf for split in self.splits]))
         if self.unit == "steps" and run.total_steps is None:
-            return self._from_levels(
-                run.sigmas, [run.sigma_of_fraction(split) if split < 1 else -math.inf for split in self.splits]
-            )
+            levels = [run.sigma_of_fraction(split) if split < 1 else -math.inf for split in self.splits]
+            return Schedule(_reached(run.sigmas, levels))
         if not run.is_monotone:
             raise StitchError(
                 "The sigmas of this run both rise and fall, so its steps cannot be told apart by noise level:"
@@ -130,11 +130,6 @@ class ScheduleSpec:
 
     def _from_bounds(self, bounds: Sequence[int], run: Trajectory) -> Schedule:
         return Schedule(tuple(sum(step >= bound for bound in bounds) for step in range(run.steps)))
-
-    def _from_levels(self, levels: Sequence[float], splits: Sequence[float]) -> Schedule:
-        """A step belongs to the stage of the level it starts from; on the split itself, to the later stage."""
-        starts = levels[:-1]
-        return Schedule(tuple(sum(start <= split * (1 + LEVEL_TOLERANCE) for split in splits) for start in starts))
 
     def _from_pattern(self, run: Trajectory) -> Schedule:
         total = sum(steps for _, steps in self.pattern)
@@ -190,6 +185,19 @@ class StageLookup:
         else:
             index = bisect_left(self._starts, sigma * (1 - tolerance))
         return self._order[min(max(index, 0), len(self._order) - 1)]
+
+
+def _below(levels: Sequence[float], splits: Sequence[float]) -> tuple[int, ...]:
+    """By step, the number of splits that its first level lies below: on a split it is still the earlier stage's.
+
+    So do the authors of Wan 2.2 count, whose first model has t >= 0.875.
+    """
+    return tuple(sum(start < split * (1 - LEVEL_TOLERANCE) for split in splits) for start in levels[:-1])
+
+
+def _reached(levels: Sequence[float], splits: Sequence[float]) -> tuple[int, ...]:
+    """The same where a split is the level at which the later stage's first step begins, as fractions of steps are."""
+    return tuple(sum(start <= split * (1 + LEVEL_TOLERANCE) for split in splits) for start in levels[:-1])
 
 
 def check_text(name: str, value: object) -> None:

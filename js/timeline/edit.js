@@ -6,7 +6,7 @@
 import {
   countsLevels,
   intervalsOf,
-  isReached,
+  isPast,
   levelsAndSplits,
   resolve,
   roundHalfUp,
@@ -61,7 +61,7 @@ export function canSplit(unit, run) {
 function boundaryOf(split, unit, run) {
   if (countsLevels(unit, run)) {
     const [levels, [level]] = levelsAndSplits({ stages: 2, splits: [split], unit, pattern: [] }, run);
-    const found = levels.slice(0, -1).findIndex((start) => isReached(start, level));
+    const found = levels.slice(0, -1).findIndex((start) => isPast(start, level, unit));
     return found < 0 ? run.steps : found;
   }
   const step = unit === "steps" ? roundHalfUp(split * Number(run.totalSteps)) : split;
@@ -86,9 +86,14 @@ export function splitAt(boundary, unit, run) {
     return fractionAtLevel(boundary, run);
   }
   const levels = /** @type {number[]} */ (unit === "timestep" ? run.timesteps : run.sigmas);
-  const low = boundary < run.steps ? levels[boundary] : 0;
-  const high = boundary > 0 ? levels[boundary - 1] : unit === "timestep" ? 1 : Infinity;
-  return roundest(low, high, (value) => boundaryOf(value, unit, run) === boundary);
+  if (boundary === run.steps) {
+    return 0;
+  }
+  if (boundary === 0 && unit === "timestep") {
+    return 1;
+  }
+  const high = boundary > 0 ? levels[boundary - 1] : Infinity;
+  return roundest(levels[boundary], high, (value) => boundaryOf(value, unit, run) === boundary);
 }
 
 /**
@@ -136,19 +141,20 @@ function fractionAtLevel(boundary, run) {
 }
 
 /**
- * The number with the fewest decimals from `low` up to `high` that `fits`.
+ * The number with the fewest decimals above `low`, up to `high`, that `fits`.
  * @param {number} low
  * @param {number} high
  * @param {(value: number) => boolean} fits
  */
 function roundest(low, high, fits) {
   for (let decimals = 0; decimals <= 2 * DECIMALS; decimals++) {
-    const value = Number((Math.ceil(low * 10 ** decimals - 1e-9) / 10 ** decimals).toFixed(decimals));
+    const scale = 10 ** decimals;
+    const value = (Math.floor(low * scale + 1e-9) + 1) / scale;
     if (value <= high && fits(value)) {
       return value;
     }
   }
-  return low;
+  return high;
 }
 
 /**

@@ -202,7 +202,8 @@ export function resolve(spec, run) {
     return ownersOfPattern(spec.pattern, run);
   }
   if (countsLevels(spec.unit, run)) {
-    return ownersOfLevels(...levelsAndSplits(spec, run));
+    const [levels, splits] = levelsAndSplits(spec, run);
+    return levels.slice(0, -1).map((start) => splits.filter((split) => isPast(start, split, spec.unit)).length);
   }
   if (!isMonotone(run)) {
     throw new ScheduleError(
@@ -235,6 +236,10 @@ export function levelsAndSplits({ splits, unit }, run) {
   if (!levels || (unit === "steps" && !sigmaOfFraction)) {
     throw new ScheduleError("The noise levels of this run are not known before its first run: run it once.");
   }
+  if (unit === "timestep") {
+    // t = 1 is where all begins: there, the earlier stage has nothing to do
+    return [levels, splits.map((split) => (split < 1 ? split : Infinity))];
+  }
   if (unit !== "steps" || !sigmaOfFraction) {
     return [levels, splits];
   }
@@ -242,21 +247,15 @@ export function levelsAndSplits({ splits, unit }, run) {
 }
 
 /**
- * A step belongs to the stage of the level it starts from; on the split itself, to the later stage.
- * @param {number[]} levels
- * @param {number[]} splits
- */
-function ownersOfLevels(levels, splits) {
-  return levels.slice(0, -1).map((start) => splits.filter((split) => isReached(start, split)).length);
-}
-
-/**
- * Whether the noise has fallen to `split` at a step that starts from `start`.
+ * Whether a step that starts from the level `start` lies after a split. On the split itself it is still the earlier
+ * stage's, as the authors of Wan 2.2 count, whose first model has t >= 0.875; but where the split is a fraction of the
+ * steps, its level is where the later stage's first step begins.
  * @param {number} start
  * @param {number} split
+ * @param {string} unit
  */
-export function isReached(start, split) {
-  return start <= split * (1 + LEVEL_TOLERANCE);
+export function isPast(start, split, unit) {
+  return unit === "steps" ? start <= split * (1 + LEVEL_TOLERANCE) : start < split * (1 - LEVEL_TOLERANCE);
 }
 
 /**

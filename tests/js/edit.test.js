@@ -51,6 +51,29 @@ for (const unit of UNITS) {
   });
 }
 
+for (const unit of ["timestep", "sigma"]) {
+  test(`a split can be put on every boundary of a run with round levels, in unit ${unit}`, () => {
+    for (const steps of [1, 2, 4, 10, 20]) {
+      const levels = Array.from({ length: steps + 1 }, (_, step) => 1 - step / steps);
+      const run = runOf(steps, { sigmas: levels, timesteps: levels });
+      for (let boundary = 0; boundary <= steps; boundary++) {
+        const value = splitAt(boundary, unit, run);
+        const read = parseSpec(String(value), unit, "", 2);
+        assert.deepEqual(boundariesOf(read, run), [boundary], `${value} of ${steps} steps`);
+        assert.equal(resolve(read, run).filter((stage) => stage === 0).length, boundary);
+      }
+    }
+  });
+}
+
+test("a handle dragged to a step lies above the level that the next model starts from", () => {
+  const levels = [1, 0.875, 0.5, 0.25, 0];
+  const run = runOf(4, { sigmas: levels, timesteps: levels });
+  assert.deepEqual(boundariesOf(spec("0.875", "timestep"), run), [2], "the step at 0.875 is still the earlier model's");
+  assert.equal(splitsText(moveBoundary(spec("0.875", "timestep"), run, 0, 1)), "0.9");
+  assert.equal(splitsText(moveBoundary(spec("0.9", "timestep"), run, 0, 2)), "0.6");
+});
+
 test("a split of a part of a schedule can be put on every boundary", () => {
   const known = karrasRun(8, { firstStep: 4, totalSteps: 12 });
   const sigmas = karras(20).slice(10);
