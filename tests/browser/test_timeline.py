@@ -296,7 +296,7 @@ def test_texts_changed_from_outside_are_drawn(schedule: Timeline) -> None:
         "splits in unit sigma must fall, as the noise does: 0.1 comes before 0.9."
     )
     page.set_widget(node, "splits", "0.9, 0.1")
-    schedule.expect_handles(2, 18)
+    schedule.expect_handles(3, 19)  # the steps that start on 0.9 and 0.1 are the earlier model's
     page.set_widget(node, "pattern", "1x2 nonsense")
     expect(schedule.find("message")).to_contain_text('pattern must look like "1x8 2x12"')
     schedule.expect_texts(pattern="1x2 nonsense")
