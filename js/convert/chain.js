@@ -151,7 +151,7 @@ export function obstacle(chart, link, node) {
     return { kind: "denoised", values: { a, b } };
   }
   const [first, second] = [partOf(chart, link.sampler), partOf(chart, node)];
-  if (!first.range.end) {
+  if (!first.range.end && !isMeantAsChain(chart, first, second)) {
     return { kind: "finished", values: { a, b } };
   }
   if (link.sampler.type !== node.type) {
@@ -179,6 +179,18 @@ function isSecondPass(chart, first, second) {
   const cleans = chart.setting(first.node, "return_with_leftover_noise").value === "disable";
   const adds = chart.setting(second.node, "add_noise").value === "enable";
   return cleans && adds && !samePosition(first.range.end ?? [], second.range.start);
+}
+
+/**
+ * Whether a first sampler that runs to the end was meant to hand noise on, by the settings of both.
+ * @param {Chart} chart
+ * @param {Part} first
+ * @param {Part} second
+ */
+function isMeantAsChain(chart, { node: a }, { node: b, range }) {
+  const leaves = chart.setting(a, "return_with_leftover_noise").value === "enable";
+  const goesOn = chart.setting(b, "add_noise").value === "disable" && range.start.length > 0;
+  return a.type === "KSamplerAdvanced" && leaves && goesOn;
 }
 
 /**

@@ -37,7 +37,7 @@ export function differencesOf(chart, { parts }) {
 function between(chart, first, second) {
   const titles = { a: first.node.title, b: second.node.title };
   const found = first.cuts.length ? ofSigmas(chart, first, second) : ofSteps(chart, first, second);
-  return [...found, ...ofNoise(chart, second), ...ofPosition(first, second), ...ofModels(chart, first, second)].map(
+  return [...found, ...ofNoise(chart, second), ...ofPosition(chart, first, second), ...ofModels(chart, first, second)].map(
     ({ kind, values }) => ({ kind, values: { ...titles, ...values } }),
   );
 }
@@ -109,12 +109,14 @@ function addsNoise(chart, node) {
 }
 
 /**
+ * @param {Chart} chart
  * @param {Part} first
  * @param {Part} second
  * @returns {Sentence[]}
  */
-function ofPosition({ range: { end } }, { range: { start } }) {
-  if (!end || samePosition(end, start)) {
+function ofPosition(chart, { node, range }, { range: { start } }) {
+  const end = range.end ?? [chart.setting(node, "steps")];
+  if (samePosition(end, start)) {
     return [];
   }
   const [x, y] = [numberOf(end), numberOf(start)];

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { chartOfWorkflow } from "../../../js/convert/chart.js";
-import { chainOf, Refusal, survey } from "../../../js/convert/chain.js";
+import { Refusal, survey } from "../../../js/convert/chain.js";
 import { joinAll, joinAllOfPrompt, joinAt } from "../../../js/convert/convert.js";
 import { say } from "../../../js/convert/sentences.js";
 import {
@@ -351,6 +351,12 @@ test("the split of samplers with other numbers of steps is that of the last one"
   assert.deepEqual([values.steps, values.fraction], [20, 8]);
 });
 
+test("a first sampler that runs to the end by mistake is joined, and that is told", () => {
+  const { graph, plan } = join(twoSamplers({ end_at_step: 20, return_with_leftover_noise: "enable" }));
+  assert.deepEqual(plan.differences.map(({ kind, values }) => [kind, values.x, values.y]), [["gap", 20, 8]]);
+  assert.equal(valuesOf(nodeOfType(graph, "TStitchKSamplerAdvanced")).fraction, 8);
+});
+
 test("other noise levels of the models are told, those that are only written otherwise are not", () => {
   const shifted = (one, other) => ({
     ...twoSamplers({ model: from("9") }, { model: from("10") }),
@@ -412,8 +418,8 @@ test("a latent that goes round in a loop is refused", () => {
   assert.equal(refusalOf(nodes).kind, "loop");
   assert.equal(joinAll(workflowOf(nodes)).steps.length, 0);
   assert.equal(refusalOf(twoSamplers({ latent_image: from("6") })).kind, "loop");
-  const around = { ...twoSamplers({ latent_image: from("9") }), 9: ["LatentUpscale", { samples: from("7") }] };
-  assert.equal(refusalOf(around).kind, "loop");
+  const circle = { ...twoSamplers({ latent_image: from("9") }), 9: ["LatentUpscale", { samples: from("7") }] };
+  assert.equal(refusalOf(circle).kind, "loop");
 });
 
 test("a workflow with no chain stays as it is", () => {
@@ -460,8 +466,9 @@ function promptOf() {
       ...more,
     },
   });
-  const { control_after_generate: _, ...first } = steps(0, 8);
-  const { control_after_generate: __, ...second } = steps(8, 10000);
+  const [first, second] = [steps(0, 8), steps(8, 10000)];
+  delete first.control_after_generate;
+  delete second.control_after_generate;
   return {
     1: { class_type: "Loader", inputs: {} },
     2: { class_type: "Loader", inputs: {} },
