@@ -502,6 +502,14 @@ def command_convert_shortcut(arguments: list[str]) -> int:
     return run_module("scripts.convert_shortcut", absolute)
 
 
+def command_convert(arguments: list[str]) -> int:
+    node = shutil.which("node")
+    if node is None:
+        raise DevError("convert needs Node.js 20 or newer: install it, then run this again.")
+    absolute = [argument if argument.startswith("-") else os.path.abspath(argument) for argument in arguments]
+    return call([node, str(ROOT / "scripts" / "convert.js"), *absolute])
+
+
 # --- Tests -----------------------------------------------------------------------------------------------------------
 
 NO_TESTS_COLLECTED = 5  # pytest's exit status
@@ -673,6 +681,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "train": (command_train, "train the bundled model that is named: vae, classifier, S, S-eps, B, XL or Shortcut"),
     "eval": (command_eval, "measure the bundled models: FID, class accuracy, seconds a step"),
     "bench": (command_bench, "run the benchmarks, or the one that is named"),
+    "convert": (command_convert, "turn chains of samplers in a workflow or API prompt, IN, into one loop each, OUT"),
     "convert-shortcut": (command_convert_shortcut, "turn a released Shortcut pickle, IN, into safetensors, OUT"),
 }
 
