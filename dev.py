@@ -82,6 +82,11 @@ NEW_PAGE = PagePackages(
 )
 
 
+#: The official workflow templates, as files: the pages above bring packages that hold only some of them.
+TEMPLATES_VERSION = "0.1.123"
+TEMPLATES = HOSTS / f"templates-{TEMPLATES_VERSION}"
+
+
 def page_requirements(host: HostWheel) -> list[str]:
     lines = (host.folder / "requirements.txt").read_text(encoding="utf-8").split()
     return [line for line in lines if line.startswith("comfyui-")]
@@ -132,10 +137,15 @@ def download_host(wheel: HostWheel) -> None:
 
 
 def install_page(page: PagePackages) -> None:
+    install_beside(page.folder, *page.requirements())
+
+
+def install_beside(place: Path, *requirements: str) -> None:
+    """Packages in a folder of their own, which is there as a whole or not at all."""
     with tempfile.TemporaryDirectory(dir=HOSTS, prefix=".unpacking-") as name:
-        folder = Path(name) / "page"
-        pip("install", "--no-deps", "--target", folder, *page.requirements())
-        os.replace(folder, page.folder)
+        folder = Path(name) / "packages"
+        pip("install", "--no-deps", "--target", folder, *requirements)
+        os.replace(folder, place)
 
 
 def is_link_to_root(link: Path) -> bool:
@@ -357,6 +367,15 @@ def page_step(page: PagePackages) -> Step:
     return Step(f"Installing the page of {page.title}", page.folder.is_dir, lambda: install_page(page))
 
 
+def templates_step() -> Step:
+    requirement = f"comfyui-workflow-templates-json=={TEMPLATES_VERSION}"
+    return Step(
+        "Downloading the official workflow templates",
+        TEMPLATES.is_dir,
+        lambda: install_beside(TEMPLATES, requirement),
+    )
+
+
 def link_step(label: str, link: Path) -> Step:
     return Step(label, lambda: is_link_to_root(link), lambda: link_root(link))
 
@@ -372,6 +391,7 @@ def setup_steps(for_tests: bool) -> list[Step]:
     ]
     if for_tests:
         steps.append(package_step("Installing the test tools", "dev", lambda: DEV_TOOLS))
+        steps.append(templates_step())
     if OLD_HOST in downloaded:
         steps += [page_step(page) for page in (OLD_PAGE, NEW_PAGE)]
     for wheel in downloaded:
@@ -480,6 +500,14 @@ def command_convert_shortcut(arguments: list[str]) -> int:
     set_up()
     absolute = [argument if argument.startswith("-") else os.path.abspath(argument) for argument in arguments]
     return run_module("scripts.convert_shortcut", absolute)
+
+
+def command_convert(arguments: list[str]) -> int:
+    node = shutil.which("node")
+    if node is None:
+        raise DevError("convert needs Node.js 20 or newer: install it, then run this again.")
+    absolute = [argument if argument.startswith("-") else os.path.abspath(argument) for argument in arguments]
+    return call([node, str(ROOT / "scripts" / "convert.js"), *absolute])
 
 
 # --- Tests -----------------------------------------------------------------------------------------------------------
@@ -653,6 +681,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "train": (command_train, "train the bundled model that is named: vae, classifier, S, S-eps, B, XL or Shortcut"),
     "eval": (command_eval, "measure the bundled models: FID, class accuracy, seconds a step"),
     "bench": (command_bench, "run the benchmarks, or the one that is named"),
+    "convert": (command_convert, "turn chains of samplers in a workflow or API prompt, IN, into one loop each, OUT"),
     "convert-shortcut": (command_convert_shortcut, "turn a released Shortcut pickle, IN, into safetensors, OUT"),
 }
 

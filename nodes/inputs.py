@@ -82,6 +82,30 @@ def numbered(prefix: str, socket: Any, noun: str, more: str = "") -> list[io.Inp
     ]
 
 
+def split_step_inputs() -> list[io.Input]:
+    """Steps at which one model hands over to the next."""
+    first = io.Int.Input(
+        "step_1",
+        default=10,
+        min=0,
+        max=10000,
+        tooltip="The step at which the second model takes over, counted from 0. Connect the number that sets it"
+        " elsewhere in the workflow.",
+    )
+    others = [
+        io.Int.Input(
+            f"step_{number}",
+            min=0,
+            max=10000,
+            optional=True,
+            force_input=True,
+            tooltip=f"The step at which model {number + 1} takes over. Each additional step needs one more model.",
+        )
+        for number in range(2, MAX_STAGES)
+    ]
+    return [first, *others]
+
+
 def connected(prefix: str, *values: Any) -> dict[str, Any]:
     """Input name to value, in run order, of the sockets `prefix`_1, `prefix`_2 ... that are in use."""
     named = {f"{prefix}_{number}": value for number, value in enumerate(values, 1)}
