@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,7 @@ def all_choices(problem: JointProblem) -> list[JointChoice]:
         for stops in combinations(inner, count):
             for owners in product(range(problem.models), repeat=count + 1):
                 levels = (0, *stops, problem.last)
-                if all(problem.pair_index[pair] >= 0 for pair in zip(levels[:-1], levels[1:], strict=True)):
+                if all(problem.pair_index[pair] >= 0 for pair in pairwise(levels)):
                     found.append(problem.rate(levels, owners))
     return [choice for choice in found if choice is not None]
 

@@ -5,6 +5,7 @@ Every arc leads to a node of a later level, so one pass over the levels finds al
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,13 +33,13 @@ class Graph:
     def end(self) -> int:
         return len(self.node_level) - 1
 
-    def where(self, kept: Bools) -> Graph:
+    def where(self, kept: Ints) -> Graph:
         arcs = (each[kept] for each in (self.tail, self.head, self.model, self.ticks, self.grains))
         return Graph(self.node_level, *arcs)
 
     def of(self, members: Sequence[int]) -> Graph:
         """With these models alone."""
-        return self.where(np.isin(self.model, members))
+        return self.where(np.flatnonzero(np.isin(self.model, members)))
 
     def turned(self) -> Graph:
         """With ticks and grains exchanged."""
@@ -178,7 +179,7 @@ def _groups(node: Ints, node_level: Ints) -> list[tuple[slice, Ints, Ints]]:
     level = node_level[node]
     bounds = [0, *(np.flatnonzero(np.diff(level)) + 1), len(node)]
     found = []
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in itertools.pairwise(bounds):
         nodes, starts = np.unique(node[start:stop], return_index=True)
         found.append((slice(start, stop), nodes, starts))
     return found

@@ -7,12 +7,16 @@ shortest path problem, Networks 10, 1980) bounds what any way within it loses. D
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from ..plan.frontier import pareto
 from ..plan.lattice import MARGIN
+from ..plan.problem import Members
 from .graph import Floats, Graph, Passes, graph_of
 from .problem import MOST, Ints, JointChoice, JointProblem
 
@@ -21,14 +25,14 @@ FIRST, NEXT = 256, 4  # parts of the gap between the bound and a known way in wh
 
 def best_within(problem: JointProblem, budget: int) -> JointChoice | None:
     """The way that loses least in at most `budget` ticks, of those the quickest; None if there is none."""
-    graph = graph_of(problem)
-    least = _least(graph, problem, budget, of_time=True)
-    return None if least is None else least
+    parts = [Part(members, budget - problem.setup_of(members), 0) for members in problem.sets()]
+    return _least(graph_of(problem), problem, parts, lambda choice: (choice.grains, choice.ticks))
 
 
 def fastest_within(problem: JointProblem, grains: int) -> JointChoice | None:
     """The quickest way that loses at most `grains`, of those the one that loses least; None if there is none."""
-    return _least(graph_of(problem).turned(), problem, grains, of_time=False)
+    parts = [Part(members, grains, problem.setup_of(members)) for members in problem.sets()]
+    return _least(graph_of(problem).turned(), problem, parts, lambda choice: (choice.ticks, choice.grains))
 
 
 def fastest(problem: JointProblem) -> JointChoice:
@@ -38,22 +42,57 @@ def fastest(problem: JointProblem) -> JointChoice:
     return found
 
 
-def _least(graph: Graph, problem: JointProblem, limit: int, of_time: bool) -> JointChoice | None:
-    """Each set of models is a problem without set-ups, which count towards the limit, or towards what is least."""
+class Part(NamedTuple):
+    """The problem with a set of models whose set-ups are counted: they lower the limit, or add to what is least."""
+
+    members: Members
+    limit: int
+    added: int
+
+
+def _least(
+    graph: Graph, problem: JointProblem, parts: Sequence[Part], key: Callable[[JointChoice], tuple[int, int]]
+) -> JointChoice | None:
+    """The best of all parts, those first that may be best by one price on ticks for all."""
     found: JointChoice | None = None
-    key = (lambda choice: (choice.grains, choice.ticks)) if of_time else (lambda choice: (choice.ticks, choice.grains))
-    bounded = []
-    for members in problem.sets():
-        part, setup = graph.of(members), problem.setup_of(members)
-        search = Search(part, limit - setup if of_time else limit)
-        if search.relaxed is not None:
-            bounded.append((search.relaxed.lower + (0 if of_time else setup), len(bounded), search, setup))
-    for lower, _, search, setup in sorted(bounded, key=lambda each: each[:2]):
-        if found is not None and lower > key(found)[0]:
+    bounds = Bounds(graph, max(part.limit for part in parts))
+    for lower, part in sorted(((bounds.of(part), part) for part in parts), key=lambda each: each[0]):
+        if lower > (np.finfo(np.float64).max if found is None else key(found)[0]):
             break
-        choice = _choice(problem, search.graph, search.best())
-        found = choice if found is None else min(found, choice, key=key)
+        search = Search(bounds.near(part, None if found is None else key(found)[0]), part.limit)
+        way = search.best(None if found is None else key(found)[0] - part.added)
+        if way is not None:
+            choice = _choice(problem, search.graph, way)
+            found = choice if found is None else min(found, choice, key=key)
     return found
+
+
+class Bounds:
+    """What parts of a problem lose at least, by one price on ticks for all of them."""
+
+    def __init__(self, graph: Graph, limit: int) -> None:
+        self._graph, self._passes = graph, Passes(graph)
+        relaxed = Search(graph, limit).relaxed
+        self._of_time = 0.0 if relaxed is None else relaxed.of_time
+        self._prices = graph.grains + self._of_time * graph.ticks
+
+    def of(self, part: Part) -> float:
+        """Infinite where no way leads to the end."""
+        least = float(self._passes.to_end(self._priced(part))[0])
+        return least * (1 - MARGIN) - self._of_time * part.limit + part.added - 1
+
+    def near(self, part: Part, most: int | None) -> Graph:
+        """The graph of a part; without what loses more than `most`."""
+        if most is None:
+            return self._graph.of(part.members)
+        prices, passes, graph = self._priced(part), self._passes, self._graph
+        through = passes.from_start(prices)[graph.tail] + prices + passes.to_end(prices)[graph.head]
+        bound = (most - part.added + self._of_time * part.limit) * (1 + MARGIN)
+        return graph.where(np.flatnonzero(through <= bound))
+
+    def _priced(self, part: Part) -> Floats:
+        is_member = np.isin(np.arange(self._graph.model.max(initial=0) + 1), part.members)
+        return np.where(is_member[self._graph.model], self._prices, np.inf)
 
 
 def _choice(problem: JointProblem, graph: Graph, way: Ints) -> JointChoice:
@@ -76,27 +115,32 @@ class Search:
 
     def __init__(self, graph: Graph, limit: int) -> None:
         self.graph, self._limit = graph, min(limit, MOST)
-        self._passes = Passes(graph)
+        self.passes = Passes(graph)
         self.relaxed = self._relax()
 
-    def best(self) -> Ints:
-        """Looks in windows that grow from the bound, until one holds a way that is no worse than what it looked for."""
-        assert self.relaxed is not None
-        best = self.relaxed.way
-        known = self._sums(best)[1]
-        width = (known - min(self.relaxed.lower, known)) // FIRST + 1
-        while True:
-            looked_for = min(self.relaxed.lower + width, known)
+    def best(self, below: int | None = None) -> Ints | None:
+        """Looks in windows that grow from the bound, until one holds a way that is no worse than what it looked for.
+
+        below: ways that lose more are of no interest.
+        """
+        if self.relaxed is None:
+            return None
+        lower, most = self.relaxed.lower, self._sums(self.relaxed.way)[1]
+        most = most if below is None else min(most, below)
+        width = (most - lower) // FIRST + 1
+        while lower <= most:
+            looked_for = min(lower + width, most)
             found = self._up_to(looked_for)
             if found is not None:
-                best, known = min((best, self._sums(best)[1]), (found, self._sums(found)[1]), key=lambda each: each[1])
-                if known <= looked_for:
+                most = min(most, self._sums(found)[1])
+                if most <= looked_for:
                     return found
-            if known <= looked_for:
-                return best
+            if looked_for >= most:
+                break
             width *= NEXT
+        return None
 
-    def _prices(self, of_time: float) -> Floats:
+    def prices(self, of_time: float) -> Floats:
         return self.graph.grains + of_time * self.graph.ticks
 
     def _sums(self, way: Ints) -> tuple[int, int]:
@@ -104,10 +148,10 @@ class Search:
 
     def _relax(self) -> Relaxed | None:
         """Walks the lower convex hull of all (ticks, grains) from its two ends towards the limit."""
-        under = self._passes.cheapest(self.graph.ticks.astype(np.float64))
+        under = self.passes.cheapest(self.graph.ticks.astype(np.float64))
         if under is None or self._sums(under)[0] > self._limit:
             return None
-        over = self._passes.cheapest(self._prices(0.0))
+        over = self.passes.cheapest(self.prices(0.0))
         assert over is not None
         if self._sums(over)[0] <= self._limit:
             return Relaxed(0.0, self._sums(over)[1], over)
@@ -115,7 +159,7 @@ class Search:
         while True:
             (quick, more), (slow, less) = self._sums(under), self._sums(over)
             slope = max((more - less) / max(slow - quick, 1), 0.0)
-            middle = self._passes.cheapest(self._prices(slope))
+            middle = self.passes.cheapest(self.prices(slope))
             assert middle is not None
             ticks, grains = self._sums(middle)
             of_time = slope
@@ -128,22 +172,26 @@ class Search:
         lower = min(grains + of_time * ticks, less + of_time * slow) - of_time * self._limit
         return Relaxed(of_time, max(int(lower * (1 - MARGIN)) - 1, 0), under)
 
-    def _up_to(self, grains: int) -> Ints | None:
-        """The best way within the limit if it loses no more than `grains`; else any way, or None."""
+    @cached_property
+    def _through(self) -> tuple[Floats, Floats, Floats]:
+        """The least price, ticks and grains of the ways over each arc."""
         assert self.relaxed is not None
-        graph, passes, of_time = self.graph, self._passes, self.relaxed.of_time
-        kept = np.ones(len(graph.tail), bool)
-        for prices, bound in (
-            (self._prices(of_time), (grains + of_time * self._limit) * (1 + MARGIN)),
-            (graph.ticks.astype(np.float64), self._limit),
-            (graph.grains.astype(np.float64), grains),
-        ):
-            through = passes.from_start(prices)[graph.tail] + prices + passes.to_end(prices)[graph.head]
-            kept &= through <= bound
-        places = np.flatnonzero(kept)
+        graph, passes = self.graph, self.passes
+        of_all = (self.prices(self.relaxed.of_time), graph.ticks.astype(np.float64), graph.grains.astype(np.float64))
+        first, second, third = (
+            passes.from_start(prices)[graph.tail] + prices + passes.to_end(prices)[graph.head] for prices in of_all
+        )
+        return first, second, third
+
+    def _up_to(self, grains: int) -> Ints | None:
+        """The best way within the limit if it loses no more than `grains`; else any way that does not, or None."""
+        assert self.relaxed is not None
+        prices, ticks, sums = self._through
+        bound = (grains + self.relaxed.of_time * self._limit) * (1 + MARGIN)
+        places = np.flatnonzero((prices <= bound) & (ticks <= self._limit) & (sums <= grains))
         if not len(places):
             return None
-        way = Labels(graph.where(kept), self._limit, grains).best()
+        way = Labels(self.graph.where(places), self._limit, grains).best()
         return None if way is None else places[way]
 
 
@@ -162,7 +210,7 @@ class Labels:
         self._ticks, self._sum, self._arc, self._parent = np.zeros(1, np.int64), np.zeros(1, np.int64), none, none
         level = graph.node_level[graph.head]
         bounds = [0, *(np.flatnonzero(np.diff(level)) + 1), len(level)]
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        for start, stop in itertools.pairwise(bounds):
             self._add(np.arange(start, stop))
 
     def best(self) -> Ints | None:
