@@ -41,8 +41,10 @@ def problems(draw: Any) -> JointProblem:
     order = random.permutation(len(pairs))
     pairs = [pairs[place] for place in order]
     alone = numbers(models, len(pairs))
+    networks = tuple(random.integers(0, 2, models).tolist()) if draw(st.booleans()) else ()
+    more: dict[str, Any] = {"small_first": draw(st.booleans()), "networks": networks}
     if draw(st.booleans()):
-        return JointProblem(costs, levels, np.array(pairs), alone, small_first=draw(st.booleans()))
+        return JointProblem(costs, levels, np.array(pairs), alone, **more)
     triples = [
         (before, start, stop)
         for before, start in pairs
@@ -51,7 +53,7 @@ def problems(draw: Any) -> JointProblem:
     ]
     after = numbers(models, models, len(triples))
     table = np.array(triples, np.int64).reshape(-1, 3)
-    return JointProblem(costs, levels, np.array(pairs), alone, table, after, small_first=draw(st.booleans()))
+    return JointProblem(costs, levels, np.array(pairs), alone, table, after, **more)
 
 
 def all_choices(problem: JointProblem) -> list[JointChoice]:

@@ -75,7 +75,9 @@ class Edges:
     def models(self) -> int:
         return len(self.alone)
 
-    def problem(self, costs: Sequence[Costs], power: float = 1.0, small_first: bool = False) -> JointProblem:
+    def problem(
+        self, costs: Sequence[Costs], power: float = 1.0, small_first: bool = False, networks: Sequence[int] = ()
+    ) -> JointProblem:
         """power: what errors are raised to before they are added up; 1 takes them to point the same way."""
 
         def grains(errors: Floats) -> Ints:
@@ -84,7 +86,9 @@ class Edges:
         after = None if self.after is None else grains(self.after)
         levels = len(self.sigmas)
         return JointProblem(
-            tuple(costs), levels, self.pairs, grains(self.alone), self.triples, after, small_first=small_first
+            *(tuple(costs), levels, self.pairs, grains(self.alone), self.triples, after),
+            small_first=small_first,
+            networks=tuple(networks),
         )
 
     def of(self, models: Sequence[int]) -> Edges:

@@ -122,7 +122,8 @@ def _graph_of_second_order(problem: JointProblem) -> Graph:
 
 def _ticks(problem: JointProblem, before: Ints, model: Ints) -> Ints:
     step, _, load = (np.array(column, np.int64) for column in zip(*problem.costs, strict=True))
-    return step[model] + load[model] * (before != model)
+    network = np.array(problem.networks or range(problem.models))
+    return step[model] + load[model] * (network[before] != network[model])
 
 
 def _sorted(node_level: Ints, tail: Ints, head: Ints, model: Ints, ticks: Ints, grains: Ints) -> Graph:

@@ -61,6 +61,7 @@ class JointProblem:
     triples: Ints | None = None  # (T, 3): the level before, from and to
     after: Ints | None = None  # (model before, model, T) grains
     small_first: bool = False  # models keep their order: none comes back after a later one
+    networks: tuple[int, ...] = ()  # of each model: a switch within one network loads nothing; all differ if not given
 
     def __post_init__(self) -> None:
         tables = [self.alone] if self.after is None else [self.alone, self.after]
@@ -78,6 +79,10 @@ class JointProblem:
     @property
     def models(self) -> int:
         return len(self.costs)
+
+    def loads(self, before: int, model: int) -> bool:
+        """Whether `model` has to be loaded to take over."""
+        return before != model if not self.networks else self.networks[before] != self.networks[model]
 
     @property
     def last(self) -> int:
@@ -112,7 +117,9 @@ class JointProblem:
             return None
         ticks = sum(self.costs[model].step for model in owners) + self.setup_of(sorted(set(owners)))
         ticks += sum(
-            self.costs[model].load for before, model in pairwise((self.models - 1, *owners)) if model != before
+            self.costs[model].load
+            for before, model in pairwise((self.models - 1, *owners))
+            if self.loads(before, model)
         )
         grains = 0
         for step, model in enumerate(owners):
