@@ -100,11 +100,11 @@ class Edges:
 
 def edges_of(products: Products, order: int) -> Edges:
     """The errors of all steps of a solver of first or second order. Raises StitchError where a number is none."""
-    pairs = np.array(list(combinations(range(products.levels), 2)), np.int64)
+    pairs = all_pairs(products.levels)
     alone = np.stack([_errors(products, *_euler(products, pairs, model)) for model in range(products.models)])
     triples = after = None
     if order == 2:
-        triples = _triples(products.sigmas)
+        triples = allowed_triples(products.sigmas)
         after = np.stack(
             [
                 [
@@ -160,7 +160,11 @@ def _errors(products: Products, reached: Ints, terms: list[tuple[Ints, Floats]])
     return np.sqrt(total)
 
 
-def _triples(sigmas: Sequence[float]) -> Ints:
+def all_pairs(levels: int) -> Ints:
+    return np.array(list(combinations(range(levels), 2)), np.int64)
+
+
+def allowed_triples(sigmas: Sequence[float]) -> Ints:
     """Steps that may follow each other before the last level: too unequal ones make dpmpp_2m overshoot."""
     logs = np.log(np.array(sigmas[:-1]))
     found = [
