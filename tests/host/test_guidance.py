@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tstitch.errors import StitchError
 from tstitch.guidance.model import MODES, Guidance, guided_model
+from tstitch.planning.identity import model_identity
 from tstitch.resolution.model import low_resolution
 from tstitch_testing.models import calls_of, conditioning, gaussian_model
 from tstitch_testing.sampling import ksample, stitched
@@ -133,6 +134,15 @@ def test_every_policy_draws_the_same_and_leaves_nothing(memory: str) -> None:
         for model, alone in zip((large, small), before, strict=True):
             assert torch.equal(ksample(model, steps=4), alone)
     assert torch.equal(ksample(guided, steps=4), expected)
+
+
+def test_the_weak_model_is_left_as_it_was() -> None:
+    """Its identity too, by which measurements are remembered."""
+    large, small = gaussian_model(0.6, 0.9), gaussian_model(0.1, 0.5)
+    before = model_identity(small)
+    ksample(guided_model(large, small, Guidance(CHEAP)))
+    assert model_identity(small) == before
+    assert small.model_options == gaussian_model().model_options
 
 
 def test_a_variant_of_the_model_guides_it() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import comfy.model_patcher
 import comfy.samplers
 from comfy.samplers import CFGGuider
 from torch import Tensor
@@ -99,6 +100,7 @@ def check_guider_kind(guider: Any) -> None:
 def weak_guider(weak_model: Any, template: Any, prompt: str) -> CFGGuider:
     """The host's own guider for the weak model's answer to one prompt of `template`."""
     guider = CFGGuider(weak_model)
+    guider.model_options = comfy.model_patcher.create_model_options_clone(weak_model.model_options)
     guider.original_conds = own_conditioning({"positive": template.original_conds[prompt]})
     guider.model_patcher = patchable(weak_model, guider.original_conds)
     return guider
