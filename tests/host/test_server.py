@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dev import PACK
+from devtools.project import PACK
 from scripts.client import Client, RunError, RunRecord
 from scripts.server import Server, free_port, running_server
 from scripts.workflow import Json, nodes_of_type, to_prompt, with_inputs
