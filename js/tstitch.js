@@ -3,7 +3,7 @@
 import { app } from "../../scripts/app.js";
 import { listenToRuns, showKnownRuns } from "./live.js";
 import { manageSockets } from "./sockets.js";
-import { addTimeline } from "./timeline/widget.js";
+import { addTimeline } from "./timeline/registration.js";
 
 /** @param {HostNode} node */
 function isOurs(node) {

@@ -17,7 +17,7 @@
  * @property {number[]} stepsPerStage that are done
  * @property {number[]} secondsPerStage
  * @property {(number | null)[]} secondsPerStep of each stage; null for one that has not been measured
- * @property {string | null} [levelsKey] not the server's: what the graph was like that the levels are of
+ * @property {string | null} [levelsKey] not the server's: fingerprint of the graph that the levels belong to
  */
 
 /**
@@ -35,7 +35,7 @@
  * @property {[number, number][]} intervals [stage, steps] in order
  * @property {number[]} sigmas levels of the run, one more than there are steps
  * @property {number[]} timesteps
- * @property {string | null} levelsKey what the graph was like that the levels are of; null where that is not known
+ * @property {string | null} levelsKey fingerprint of the graph that the levels belong to; null where that is not known
  */
 
 /**

@@ -3,45 +3,8 @@
 import { chipColumns, fitText, percent, secondsText, tickStride } from "./layout.js";
 import { colourOf, textColourOn } from "./palette.js";
 
-/**
- * What of a run is shown while it goes on, and after it.
- * @typedef {object} LiveState
- * @property {number} step steps that are done
- * @property {number} steps
- * @property {number} stage the one at work
- * @property {number[]} secondsPerStage
- * @property {number[]} stepsPerStage
- * @property {string[]} names
- * @property {number | null} restSeconds
- * @property {boolean} finished
- * @property {number | null} savedSeconds against the finishing model alone
- * @property {[number, number][]} intervals [stage, steps] in order
- * @property {number[]} [sigmas] the levels of the run, one more than there are steps
- * @property {number[]} [timesteps]
- * @property {string | null} levelsKey what the graph was like that the levels are of; null where that is not known
- */
-
-/**
- * @typedef {object} View
- * @property {string | null} error a sentence in place of the bar
- * @property {string} status
- * @property {number} width of the bar
- * @property {number} steps
- * @property {import("./schedule.js").Interval[]} intervals
- * @property {string[]} names of the stages
- * @property {number[]} counts steps of each stage; empty where they are not known
- * @property {{step: number, text: string}[]} marks of the ruler
- * @property {{boundary: number, label: string, text: string}[]} handles
- * @property {number | null} dragged handle
- * @property {boolean} leaving whether letting go removes the dragged handle
- * @property {number | null} hover step under the pointer
- * @property {boolean} hasOneSplit always: none can be added or removed
- * @property {boolean} canPaint
- * @property {number | null} brush stage that a drag paints
- * @property {boolean} canClear whether there is a pattern that the node itself holds
- * @property {LiveState | null} live
- * @property {boolean} editing whether a drag is going on, in which the steps matter more than the last run
- */
+/** @typedef {import("../live/state.js").LiveState} LiveState */
+/** @typedef {import("./view.js").View} View */
 
 /** Pixels of a segment that the handles at its ends may cover. */
 const HANDLE_ROOM = 6;
