@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ...views.plots import INK, PAPER, TEXT, add_legend, color_of, new_axes, short, to_image
+from ...views.plots import INK, TEXT, add_legend, color_of, new_axes, short, text_color_on, to_image
 from ..profile.record import Profile, milliseconds
 from .problem import Choice
 from .request import Plan
@@ -33,7 +33,7 @@ def profile_chart(profile: Profile) -> Tensor:
             va="center",
             fontsize=TEXT,
             fontweight="bold",
-            color=PAPER if inside else INK,
+            color=text_color_on(color_of(index)) if inside else INK,
         )
     axes.set_yticks(
         range(len(profile.models)), [f"{number}: {mark.name}" for number, mark in enumerate(profile.models, 1)]
