@@ -15,7 +15,7 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import Timestep
 from comfy.model_base import ModelType
 from torch import Tensor
 
-from tstitch.checks.inputs import check_pooled_texts
+from tstitch.checks.compatibility import check_pooled_texts, parts_of
 from tstitch.errors import StitchError
 from tstitch.stitch.guider import StitchedGuider
 from tstitch_testing.halves import cfg_guider, halves, normal_sigmas, whole
@@ -38,7 +38,7 @@ class Orbit(comfy.model_base.SV3D_p):
 def test_a_model_that_looks_at_the_noise_is_not_asked_for_pooled_text() -> None:
     guider = cfg_guider(unet_model(1), positive=[[torch.zeros(1, 1, 5), {"elevation": [0.0], "azimuth": [1.0]}]])
     guider.model_patcher.model = Orbit()
-    check_pooled_texts(["model_1"], [guider])
+    check_pooled_texts(parts_of(["model_1"], [guider]))
 
 
 def controlled(control: Any, value: float = 0.4) -> Any:

@@ -17,13 +17,13 @@ import torch
 from comfy.samplers import CFGGuider, sampler_object
 from torch import Tensor
 
-from ..checks.compatibility import check_resizable
+from ..checks.compatibility import check_resizable, check_run, parts_of
 from ..checks.inputs import check_conditioning, check_latent, check_model, check_single_latent
 from ..errors import StitchError
 from ..guidance.model import MODES, Guidance, guided_model
 from ..host.latents import samples_for
-from ..host.model_options import is_joined
-from ..planning.calibration.measure import Progress, check_pairs, run_guider
+from ..host.model_options import is_stitched
+from ..planning.calibration.measure import Progress, run_guider
 from ..planning.identity import model_identity
 from ..planning.joint.candidates import Budgeted, Candidate, fastest_seconds
 from ..planning.joint.edges import ORDERS, order_of
@@ -73,7 +73,7 @@ class AutoRun:
         """Raise StitchError before anything is loaded."""
         for name, model in self.models.items():
             check_model(name, model)
-            if is_joined(model.model_options):
+            if is_stitched(model):
                 raise StitchError(
                     f"{name} is joined of several models already: connect one of them, and T-Stitch Auto joins them"
                     " itself."
@@ -86,7 +86,7 @@ class AutoRun:
         guiders = [
             ModelStage(each, self.positive, self.negative, self.cfg).plain_guider() for each in self.models.values()
         ]
-        check_pairs(tuple(self.models), guiders, samples_for(self.model, self.latent))
+        check_run(parts_of(tuple(self.models), guiders), samples_for(self.model, self.latent))
 
     @cached_property
     def options(self) -> list[Option]:

@@ -17,6 +17,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ..checks.choices import check_choice
+from ..checks.compatibility import check_run, parts_of
 from ..checks.inputs import check_model
 from ..errors import StitchError
 from ..host.clones import clone_sharing_patches, wrap_sampling
@@ -32,8 +33,7 @@ from ..stitch.run import (
     Stage,
     StageRouter,
     StageSampler,
-    check_all,
-    check_run,
+    latent_sizes,
     run_together,
     separate_patchers,
 )
@@ -112,8 +112,8 @@ def run_guided(guidance: Guidance, weak: Any, template: Any, call: SampleCall, r
         return run_last(call.sampler)
     guiders = [weak, template]
     separate_patchers(guiders)
-    check_all(NAMES, guiders, call)
-    check_run(NAMES, guiders, call)
+    check_run(parts_of(NAMES, guiders), call.latent_image)
+    latent_sizes([guider.model_patcher for guider in guiders], call.noise)
     samplings = [guider.model_patcher.get_model_object("model_sampling") for guider in guiders]
     levels = [float(sigma) for sigma in call.sigmas.cpu()]
     small = Stage(0, guiders[0], conversion(samplings[1], samplings[0], levels, NAMES[0]))

@@ -70,9 +70,9 @@ def remember_options(options: dict[str, Any]) -> str:
     return join
 
 
-def is_joined(options: dict[str, Any]) -> bool:
-    """Whether a MODEL with these options is made of several."""
-    return bool(options.get(SNAPSHOTS))
+def is_stitched(model: Any) -> bool:
+    """Whether a MODEL is made of several."""
+    return bool(model.model_options.get(SNAPSHOTS))
 
 
 def added_after(options: dict[str, Any], join: str) -> tuple[dict[str, Any], bool]:

@@ -19,8 +19,7 @@ from comfy.samplers import CFGGuider, pre_run_control
 from torch import Tensor
 
 from ..checks.choices import check_choice
-from ..checks.compatibility import check_controls, check_latent_formats, check_mixable, check_sound
-from ..checks.inputs import check_latent_channels, check_pooled_texts, check_text_widths
+from ..checks.compatibility import check_asked, check_latents, parts_of
 from ..host.conditioning import keyframes_of
 from ..host.devices import synchronize
 from ..host.latents import packed
@@ -301,14 +300,16 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
     with the sampler it is given and returns its result. Raises StitchError before anything is loaded.
     """
     separate_patchers(guiders)
-    check_all(stitch.names, guiders, call)
+    parts = parts_of(stitch.names, guiders)
+    check_latents(parts, call.latent_image)
     samplings = [guider.model_patcher.get_model_object("model_sampling") for guider in guiders]
     trajectory = read_trajectory(run_sigmas(call.sampler, call.sigmas), samplings[-1], stitch.full_schedule)
     if trajectory.steps < 1:
         return run_last(call.sampler)
     schedule = stitch.spec.resolve(trajectory)
     used = schedule.stages
-    sizes = check_run([stitch.names[index] for index in used], [guiders[index] for index in used], call)
+    check_asked([parts[index] for index in used], call.latent_image)
+    sizes = latent_sizes([guiders[index].model_patcher for index in used], call.noise)
     stitch.report.begin(schedule, trajectory, dict(zip(used, sizes, strict=True)))
 
     last, leader = len(guiders) - 1, used[-1]
@@ -324,26 +325,6 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
     sampler = LeadSampler(call.sampler, lead, stages, schedule, stitch.report, stitch.memory == "swap")
     proceed = partial(run_last, sampler) if leader == last else partial(call.on, lead.guider, sampler, sigmas)
     return run_together(stages, call, sigmas, stitch.memory, proceed)
-
-
-def check_all(names: Sequence[str], guiders: Sequence[Any], call: SampleCall) -> None:
-    """What must hold of all models, of those without a step too. Raises StitchError."""
-    patchers = [guider.model_patcher for guider in guiders]
-    check_latent_formats(names, patchers)
-    check_latent_channels(call.latent_image, names[-1], patchers[-1].get_model_object("latent_format"))
-
-
-def check_run(names: Sequence[str], guiders: Sequence[Any], call: SampleCall) -> list[tuple[int, int] | None]:
-    """What must hold of the models that a run asks. Raises StitchError; returns `latent_sizes`."""
-    patchers = [guider.model_patcher for guider in guiders]
-    check_mixable(names, patchers)
-    if getattr(call.noise, "is_nested", False):
-        check_sound(names, patchers)
-    sizes = latent_sizes(patchers, call.noise)
-    check_controls(names, guiders)
-    check_text_widths(names, guiders)
-    check_pooled_texts(names, guiders)
-    return sizes
 
 
 def run_together(

@@ -19,19 +19,11 @@ import torch
 from comfy.samplers import KSampler, sampler_object
 from torch import Tensor
 
-from ...checks.compatibility import check_controls, check_latent_formats, check_mixable
-from ...checks.inputs import (
-    check_conditioning,
-    check_latent,
-    check_latent_channels,
-    check_model,
-    check_pooled_texts,
-    check_single_latent,
-    check_text_widths,
-)
+from ...checks.compatibility import check_run, parts_of
+from ...checks.inputs import check_conditioning, check_latent, check_model, check_single_latent
 from ...errors import StitchError
 from ...host.latents import samples_for
-from ...host.model_options import is_joined
+from ...host.model_options import is_stitched
 from ...host.noise_levels import Conversion, Mixing, conversion
 from ...schedule import LEVEL_TOLERANCE, Trajectory
 from ...stitch.model import ModelStage
@@ -217,7 +209,7 @@ def calibrate(
     check_inputs(names, parts, latent)
     guiders = [part.plain_guider(settings.cfg) for part in parts]
     latent_image = samples_for(parts[-1].model, latent)
-    check_pairs(names, guiders, latent_image)
+    check_run(parts_of(names, guiders), latent_image)
     calibrator = Calibrator(names, guiders, {**latent, "samples": latent_image}, settings)
     calibrator.run_base()
     for index in range(len(guiders) - 1):
@@ -292,7 +284,7 @@ def check_inputs(names: Sequence[str], parts: Sequence[ModelStage], latent: Any)
     """Raise StitchError where a socket holds something else, or a MODEL that is several already."""
     for name, part in zip(names, parts, strict=True):
         check_model(name, part.model)
-        if is_joined(part.model.model_options):
+        if is_stitched(part.model):
             raise StitchError(
                 f"{name} is joined of several models already, by Multi-Model Schedule: connect the models that go into"
                 " it instead."
@@ -301,17 +293,6 @@ def check_inputs(names: Sequence[str], parts: Sequence[ModelStage], latent: Any)
         check_conditioning("negative", part.negative)
     check_latent("latent_image", latent)
     check_single_latent(latent)
-
-
-def check_pairs(names: Sequence[str], guiders: Sequence[Any], latent_image: Tensor) -> None:
-    """Raise StitchError where two models cannot share a run, or read another text or latent."""
-    patchers = [guider.model_patcher for guider in guiders]
-    check_latent_formats(names, patchers)
-    check_latent_channels(latent_image, names[-1], patchers[-1].get_model_object("latent_format"))
-    check_mixable(names, patchers)
-    check_controls(names, guiders)
-    check_text_widths(names, guiders)
-    check_pooled_texts(names, guiders)
 
 
 def sigmas_of(model: Any, settings: Settings) -> Tensor:

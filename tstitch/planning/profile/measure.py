@@ -20,13 +20,8 @@ import folder_paths
 import torch
 from torch import Tensor
 
-from ...checks.inputs import (
-    check_latent,
-    check_latent_channels,
-    check_model,
-    check_pooled_texts,
-    check_text_widths,
-)
+from ...checks.compatibility import check_latent_channels, check_run, parts_of
+from ...checks.inputs import check_latent, check_model
 from ...host.conditioning import controls_of
 from ...host.devices import synchronize
 from ...host.latents import packed, samples_for
@@ -54,12 +49,10 @@ class ProfileJob:
         for name, stage in self.stages.items():
             check_model(name, stage.model)
         check_latent("latent_image", self.latent)
-        for name, stage in self.stages.items():
-            latent_format = stage.model.get_model_object("latent_format")
-            check_latent_channels(self.samples(stage.model), name, latent_format)
-        names, guiders = list(self.stages), [stage.plain_guider() for stage in self.stages.values()]
-        check_text_widths(names, guiders)
-        check_pooled_texts(names, guiders)
+        parts = parts_of(tuple(self.stages), [stage.plain_guider() for stage in self.stages.values()])
+        for part in parts:
+            check_latent_channels(self.samples(part.model), part.name, part.latent_format)
+        check_run(parts, self.samples(parts[-1].model))
 
     @property
     def steps_a_model(self) -> int:
