@@ -67,12 +67,13 @@ class Runner:
             path = self.folder / f"gpu_{number}.jsonl"
             path.unlink(missing_ok=True)
             self._watch(path, missing, ends)
+            self.on_change(self.results())
+            path.unlink(missing_ok=True)  # all of it is in the results now
             number += 1
-        self.on_change(self.results())
         return self.results()
 
     def results(self) -> Row:
-        parts = {name: dict(vars(outcome)) for name, outcome in self.outcomes.items()}
+        parts = {name: {**vars(outcome), "limit": self.parts[name].limit} for name, outcome in self.outcomes.items()}
         return {"machine": self.machine, "dry": self.dry, "parts": parts}
 
     def _missing(self) -> list[str]:
