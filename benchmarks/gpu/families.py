@@ -18,7 +18,7 @@ from torch import Tensor
 from tstitch.families.class_labels import class_inputs
 from tstitch.families.dit.checkpoint import VARIANTS, DiTWeights
 from tstitch.families.dit.model import build_dit
-from tstitch.families.dit.network import DiT, DiTConfig, sincos_position_embedding
+from tstitch.families.dit.network import DiT, DiTConfig
 from tstitch.families.starter import load_starter
 from tstitch.stitch.model import ModelStage, stitch_model
 from tstitch.stitch.run import Stitch
@@ -117,7 +117,6 @@ def dit_model(depth: int, width: int, heads: int, grid: int, seed: int, dtype: t
     with torch.device("meta"):
         shapes = shapes_of(DiT(config, lambda q, *_: q))
     state = random_state(shapes, seed, dtype if dtype and dtype.itemsize > 1 else card_dtype())
-    state["pos_embed"] = sincos_position_embedding(width, grid, grid).to(next(iter(state.values())))
     weights = DiTWeights(config, state, VARIANTS["DiT"], "random", {})
     return build_dit(weights, None, dtype or card_dtype())
 
@@ -143,13 +142,13 @@ def at_full_width(architecture: Architecture) -> Architecture:
 # --- Families --------------------------------------------------------------------------------------------------------
 
 
-def starter() -> Family:
+def starter(labels: str = "0, 1, 2, 3, 4, 5, 6, 7, 8, 9", steps: int = 20) -> Family:
     small, large = load_starter("S"), load_starter("XL")
-    inputs = class_inputs(large, "0, 1, 2, 3, 4, 5, 6, 7, 8, 9")
+    inputs = class_inputs(large, labels)
     latent = inputs.latent["samples"]
     patch = large.model.model_config.dit.patch
     tokens = latent.shape[-2] * latent.shape[-1] // patch**2
-    return Family("starter S and XL", small, large, inputs.positive, inputs.negative, latent, tokens, 2.0, 20)
+    return Family("starter S and XL", small, large, inputs.positive, inputs.negative, latent, tokens, 2.0, steps)
 
 
 def dit(name: str, grid: int, sizes: tuple[tuple[int, int, int], ...], steps: int) -> Family:
@@ -197,7 +196,7 @@ REAL: dict[str, Callable[[], Family]] = {
 }
 #: Of a CPU: SDXL has no toy, as its files tell it by its width.
 TOYS: dict[str, Callable[[], Family]] = {
-    "starter": starter,
+    "starter": lambda: starter("0", 3),
     "dit 256": lambda: dit("toy DiT", 4, ((1, 64, 1), (2, 128, 2)), 5),
     "wan": lambda: wan_like(((128, 128, 1), (256, 256, 1)), (2, 4, 4), 4, 4),
 }

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.gpu.card import Card
-from benchmarks.gpu.families import Family, families, starter
+from benchmarks.gpu.families import Family, families
 from benchmarks.gpu.parts import Job, Row
 from tstitch.stitch.run import POLICIES
 
@@ -45,7 +45,9 @@ def rows(job: Job) -> Iterator[Row]:
     yield from job.cells(cells)
     del family, runs, low, cells
     Card().clean_up()
-    yield from job.cells([({"after": name}, partial(leftovers, error)) for name, error in ERRORS.items()])
+    yield from job.cells(
+        [({"after": name}, partial(leftovers, families(job.dry)["starter"](), error)) for name, error in ERRORS.items()]
+    )
 
 
 def turns(family: Family) -> str:
@@ -153,9 +155,9 @@ class StepTimes:
         return round(median(costs), 5) if costs else None
 
 
-def leftovers(error: type[Exception]) -> Row:
+def leftovers(family: Family, error: type[Exception]) -> Row:
     """Bytes left on the device after a run that fails in each of its steps, and whether the next one is as ever."""
-    card, family = Card(), starter()
+    card = Card()
     expected = run(family)
     card.clean_up()
     before, left, same = card.allocated(), [], True
@@ -163,7 +165,8 @@ def leftovers(error: type[Exception]) -> Row:
         with suppress(error):
             run(family, partial(fail, step, error))
         gc.collect()
-        same = same and bool(torch.equal(run(family), expected)) if step % 5 == 0 else same
+        if step % 4 == 0:
+            same = same and torch.equal(run(family), expected)
         card.clean_up()
         left.append(card.allocated() - before)
     return {"steps": family.steps, "most bytes left": max(left), "same afterwards": same}
