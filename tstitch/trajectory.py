@@ -28,7 +28,7 @@ def read_trajectory(sigmas: Tensor, model_sampling: Any, full_schedule: FullSche
     Without `full_schedule`, the run counts as whole when it starts within one step of the noisiest level and ends
     without noise; else fractions are taken of the noise range (the host's `percent_to_sigma`).
     """
-    levels = tuple(float(sigma) for sigma in sigmas.cpu())
+    levels = tuple(sigmas.tolist())
     timesteps = timesteps_of(levels, model_sampling)
     if full_schedule is None and _is_whole(levels, timesteps, model_sampling):
         full_schedule = FullSchedule(len(levels) - 1)
