@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import folder_paths
 import torch
@@ -13,7 +12,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ..tstitch.checks.choices import check_choice
 from ..tstitch.errors import StitchError
 from ..tstitch.families.bksdm import load_bksdm
-from ..tstitch.families.class_labels import FASHION_MNIST, ClassSet, check_imagenet, class_inputs, imagenet_names
+from ..tstitch.families.class_labels import FASHION_MNIST, ClassSet, class_inputs
 from ..tstitch.families.ldm.model import load_ldm
 from ..tstitch.families.starter import STARTERS, load_starter, load_starter_vae
 from ..tstitch.families.transformer import GUIDANCE_CHANNELS, PREDICTIONS, load_transformer
@@ -29,7 +28,6 @@ WEIGHT_DTYPES = {
     "fp8_e4m3fn": torch.float8_e4m3fn,
     "fp8_e5m2": torch.float8_e5m2,
 }
-NO_CLASS = "(none)"
 FIRST_STAGE_FOLDERS = ("vae", *FOLDERS)
 SAME_FILE = "(in the model's file)"
 LDM_WEIGHTS = ("averaged", "raw")
@@ -249,52 +247,4 @@ class TStitchLoadLDM(io.ComfyNode):
         return io.NodeOutput(ldm.model, vae, inputs.positive, inputs.negative, inputs.latent, ldm.description)
 
 
-def imagenet_choices() -> list[str]:
-    return [NO_CLASS, *(f"{number} {name}" for number, name in enumerate(imagenet_names()))]
-
-
-class TStitchClassLabel(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="TStitchClassLabel",
-            display_name="Class Label",
-            category=CATEGORY,
-            description="Says what a class-conditional model draws: one picture for each label.",
-            inputs=[
-                io.Model.Input(
-                    "model", tooltip="Of Load DiT, Load LDM or Load Starter Models: it brings its list of classes."
-                ),
-                io.String.Input(
-                    "labels",
-                    default="0",
-                    tooltip="One picture each, with commas between: numbers, or names such as golden retriever. Part of"
-                    " a name is enough where it fits one class only.",
-                ),
-                io.Combo.Input(
-                    "imagenet_class",
-                    options=imagenet_choices(),
-                    tooltip="Adds one picture of an ImageNet class; type in the list to search it.",
-                ),
-            ],
-            outputs=[
-                io.Conditioning.Output(display_name="positive", tooltip="The labels."),
-                io.Conditioning.Output(display_name="negative", tooltip="No label: for classifier-free guidance."),
-                io.Latent.Output(
-                    display_name="LATENT",
-                    tooltip="An empty latent for each label, of the size the model was trained for.",
-                ),
-            ],
-        )
-
-    @classmethod
-    def execute(cls, model: Any, labels: str, imagenet_class: str) -> io.NodeOutput:
-        if imagenet_class != NO_CLASS:
-            check_choice("imagenet_class", imagenet_class, imagenet_choices())
-            check_imagenet("imagenet_class", imagenet_class, model)
-            labels = f"{labels}, {imagenet_class.split()[0]}"
-        inputs = class_inputs(model, labels)
-        return io.NodeOutput(inputs.positive, inputs.negative, inputs.latent)
-
-
-NODES = [TStitchLoadStarter, TStitchLoadDiT, TStitchClassLabel, TStitchLoadBKSDM, TStitchLoadLDM]
+NODES = [TStitchLoadStarter, TStitchLoadDiT, TStitchLoadBKSDM, TStitchLoadLDM]
