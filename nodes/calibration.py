@@ -24,14 +24,16 @@ OUTPUTS = [
     CalibrationType.Output(display_name="CALIBRATION", tooltip="For Plan and Save Calibration."),
     io.Image.Output(
         display_name="similarity",
-        tooltip="Cosine similarity to the base model's prediction at each step, with the spread over the samples, and"
-        " the error that the tolerance is held against.",
+        tooltip="Per step: cosine similarity to the base model's prediction, with the spread over the samples, and"
+        " the error that is compared with the tolerance.",
     ),
     io.Image.Output(
         display_name="frequencies", tooltip="How much coarse and fine detail the predictions hold at five noise levels."
     ),
     io.Float.Output(display_name="split", tooltip="The recommended fraction for model_1 to start with."),
-    io.String.Output(display_name="report", tooltip="What was measured, the split and order for each model, in words."),
+    io.String.Output(
+        display_name="report", tooltip="What was measured, and the recommended split and order for each model, as text."
+    ),
 ]
 
 
@@ -42,8 +44,9 @@ class TStitchCalibrate(io.ComfyNode):
             node_id="TStitchCalibrate",
             display_name="T-Stitch Calibrate",
             category=CATEGORY,
-            description="Measures at each step how far the predictions of smaller models lie from the base model's, and"
-            " recommends how many early steps to give away. Costs about one run of every model a seed.",
+            description="Measures, step by step, how far the predictions of smaller models are from the base"
+            " model's, and recommends how many early steps they can take. Costs about one run of every model per"
+            " seed.",
             inputs=[
                 io.Model.Input(
                     "final_model",
@@ -57,7 +60,7 @@ class TStitchCalibrate(io.ComfyNode):
                     default=3,
                     min=1,
                     max=1000,
-                    tooltip="Number of runs to average over, with seeds that count up. More is steadier and slower;"
+                    tooltip="Number of runs to average over, with consecutive seeds. More is steadier and slower;"
                     " every item of a batch counts as a sample too.",
                 ),
                 *step_inputs(

@@ -24,16 +24,17 @@ class TStitchClassLabel(io.ComfyNode):
             node_id="TStitchClassLabel",
             display_name="Class Label",
             category=CATEGORY,
-            description="Says what a class-conditional model draws: one picture for each label.",
+            description="Chooses what a class-conditional model draws: one picture per label.",
             inputs=[
                 io.Model.Input(
-                    "model", tooltip="Of Load DiT, Load LDM or Load Starter Models: it brings its list of classes."
+                    "model",
+                    tooltip="A model from Load DiT, Load LDM or Load Starter Models. It knows its list of classes.",
                 ),
                 io.String.Input(
                     "labels",
                     default="0",
-                    tooltip="One picture each, with commas between: numbers, or names such as golden retriever. Part of"
-                    " a name is enough where it fits one class only.",
+                    tooltip="One picture per label, separated by commas: numbers, or names such as golden"
+                    " retriever. Part of a name is enough if it fits only one class.",
                 ),
                 io.Combo.Input(
                     "imagenet_class",

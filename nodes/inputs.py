@@ -28,8 +28,8 @@ UNIT_TOOLTIP = (
     " range, so the small model never gets the fine details."
 )
 MEMORY_TOOLTIP = (
-    "auto: all models stay on the GPU if they fit, else they are loaded one after another at the switch. keep: always"
-    " all at once (fastest switch, most memory). swap: always one at a time (least memory, one load a switch)."
+    "auto: all models stay on the GPU if they fit, else each is loaded when its steps begin. keep: always all at"
+    " once (fastest switch, most memory). swap: always one at a time (least memory, one load per switch)."
 )
 
 
@@ -69,7 +69,8 @@ def step_inputs(
             max=100.0,
             step=0.1,
             round=0.01,
-            tooltip="How strongly the prompt is followed. At 1 the negative prompt is skipped and a step costs half.",
+            tooltip="How strongly the prompt is followed. At 1 the negative prompt is skipped, which halves the"
+            " cost of a step.",
         ),
         io.Combo.Input("sampler_name", options=comfy.samplers.KSampler.SAMPLERS, tooltip=sampler),
         io.Combo.Input(
@@ -108,9 +109,9 @@ def fraction_input() -> io.MultiType.Input:
             max=10000.0,
             step=0.01,
             round=0.0001,
-            tooltip="Part of the trajectory for the small model: 0 is the large model alone, 1 the small one alone."
-            " Higher is faster; about 0.4 is usually free. Another unit changes what the number means. An INT or a"
-            " STRING may be connected too.",
+            tooltip="Fraction of the trajectory for the small model: 0 is the large model alone, 1 the small one"
+            " alone. Higher is faster; about 0.4 usually costs no quality. Another unit changes what the number"
+            " means. An INT or a STRING may be connected too.",
         )
     )
 
@@ -139,7 +140,7 @@ def pattern_input() -> io.String.Input:
 
 def schedule_inputs(prefix: str, socket: Any, noun: str) -> list[io.Input]:
     """What Multi-Model Schedule and Stitch Guiders have in common after their first two sockets."""
-    sockets = numbered(prefix, socket, noun, " Each one more needs one split more.")
+    sockets = numbered(prefix, socket, noun, f" Each additional {noun} needs one more split.")
     return [splits_input(), unit_input(), pattern_input(), memory_input(), *sockets]
 
 
@@ -186,9 +187,9 @@ def connected(prefix: str, *values: Any) -> dict[str, Any]:
 
 
 def small_inputs(
-    positive: str = "Own positive conditioning for all models but final_model, e.g. from another text encoder.",
-    negative: str = "Own negative conditioning for all models but final_model.",
-    cfg: str = "cfg of all models but final_model; 0 takes the same as cfg. Set it as in the sampler.",
+    positive: str = "Separate positive conditioning for all models except final_model, e.g. from another text encoder.",
+    negative: str = "Separate negative conditioning for all models except final_model.",
+    cfg: str = "cfg of all models except final_model; 0 uses the value of cfg. Set it as in the sampler.",
 ) -> list[io.Input]:
     """What the smaller models may have of their own, with these tooltips."""
     return [
@@ -201,10 +202,10 @@ def small_inputs(
 def stage_inputs() -> list[io.Input]:
     return [
         *small_inputs(
-            "Own positive conditioning for the small model, e.g. from its own text encoder or ControlNet.",
-            "Own negative conditioning for the small model.",
-            "cfg of the small model; 0 takes the same as cfg. At 1 its steps cost half, which suits distilled small"
-            " models.",
+            "Separate positive conditioning for the small model, e.g. from its own text encoder or ControlNet.",
+            "Separate negative conditioning for the small model.",
+            "cfg of the small model; 0 uses the value of cfg. 1 halves the cost of its steps and suits distilled"
+            " small models.",
         ),
         unit_input(optional=True),
         memory_input(optional=True),
@@ -215,7 +216,7 @@ def calibration_input(name: str = "calibration", optional: bool = False) -> io.I
     return CalibrationType.Input(
         name,
         optional=optional,
-        tooltip="How far each model's predictions lie from the base model's, from Calibrate or Load Calibration.",
+        tooltip="How far each model's predictions are from the base model's, from Calibrate or Load Calibration.",
     )
 
 
@@ -227,9 +228,8 @@ def tolerance_input() -> io.Float.Input:
         max=10.0,
         step=0.01,
         round=0.0001,
-        tooltip="The split is the largest fraction of the steps, from the first one on, in each of which the small"
-        " model's noise prediction differs from the base model's by this part of its size at most. Higher is faster and"
-        " further from the base model; 0.02 is cautious.",
+        tooltip="Largest accepted relative error of the small model's noise prediction; the split is the longest"
+        " run of first steps within it. Higher is faster and further from the base model; 0.02 is cautious.",
     )
 
 

@@ -127,15 +127,16 @@ class TStitchLoadDiT(io.ComfyNode):
                 io.Combo.Input(
                     "prediction",
                     options=list(PREDICTIONS),
-                    tooltip="What the weights were trained to predict. auto tells REPA, Shortcut and U-ViT by their"
-                    " weights, DiT (noise) and SiT (velocity) by the file's name only: if pictures stay noise, choose"
-                    " yourself. The output info says what was assumed.",
+                    tooltip="What the weights were trained to predict. auto detects REPA, Shortcut and U-ViT by"
+                    " their weights, but DiT (noise) and SiT (velocity) only by the file name: if pictures stay"
+                    " noise, choose it yourself. The output info says what was assumed.",
                 ),
                 io.Combo.Input(
                     "guidance_channels",
                     options=list(GUIDANCE_CHANNELS),
-                    tooltip="Latent channels that cfg works on. three: as DiT and SiT were published, use it to compare"
-                    " with their figures. all: as every other model here. auto: as the authors of the model do.",
+                    tooltip="Latent channels that cfg applies to. three: as published for DiT and SiT; use it to"
+                    " compare with their figures. all: as for every other model. auto: as the authors of the model"
+                    " do.",
                 ),
                 weight_dtype_input(),
                 io.Int.Input(
@@ -143,13 +144,14 @@ class TStitchLoadDiT(io.ComfyNode):
                     default=0,
                     min=0,
                     max=256,
-                    tooltip="Attention heads, which no file tells. 0: as published (6, 12, 16, 16 for S, B, L, XL), or"
-                    " one for each 64 of the width. Set it only for models trained with another number.",
+                    tooltip="Number of attention heads, which is not stored in the file. 0: as published (6, 12,"
+                    " 16, 16 for S, B, L, XL), otherwise one per 64 channels of width. Set it only for models"
+                    " trained with another number.",
                 ),
             ],
             outputs=[
                 io.Model.Output(display_name="MODEL"),
-                io.String.Output(display_name="info", tooltip="Kind and size of the model, and what told its kind."),
+                io.String.Output(display_name="info", tooltip="Model kind and size, and how the kind was detected."),
             ],
         )
 
@@ -197,19 +199,19 @@ class TStitchLoadLDM(io.ComfyNode):
                 io.String.Input(
                     "labels",
                     default="207",
-                    tooltip="What to draw, one picture each, with commas between: numbers, or names such as golden"
-                    " retriever.",
+                    tooltip="What to draw, one picture per label, separated by commas: numbers, or names such as"
+                    " golden retriever.",
                 ),
                 io.Combo.Input(
                     "first_stage",
                     options=[SAME_FILE, *files_in(FIRST_STAGE_FOLDERS)],
-                    tooltip="Where the VAE is. Most files hold their own; choose another file, such as vq-f8, for those"
-                    " that do not. The small model of a pair needs none.",
+                    tooltip="Where the VAE is. Most files contain their own; choose another file, such as vq-f8,"
+                    " for those that do not. The small model of a pair needs none.",
                 ),
                 io.Combo.Input(
                     "weights",
                     options=list(LDM_WEIGHTS),
-                    tooltip="averaged: the moving average, which draws better, where the file has one. raw: the last"
+                    tooltip="averaged: the moving average, which draws better, if the file has one. raw: the last"
                     " training step.",
                 ),
                 weight_dtype_input(),
@@ -218,8 +220,9 @@ class TStitchLoadLDM(io.ComfyNode):
                     default=0,
                     min=0,
                     max=1024,
-                    tooltip="Channels of an attention head, which no file tells. 0: as published (32, or one head for"
-                    " models on latents of 3 channels). Set it only for models trained with another number.",
+                    tooltip="Channels per attention head, which are not stored in the file. 0: as published (32, or"
+                    " one head for models on latents of 3 channels). Set it only for models trained with another"
+                    " number.",
                 ),
             ],
             outputs=[
@@ -228,7 +231,7 @@ class TStitchLoadLDM(io.ComfyNode):
                 io.Conditioning.Output(display_name="positive", tooltip="The labels."),
                 io.Conditioning.Output(display_name="negative", tooltip="No label: for classifier-free guidance."),
                 io.Latent.Output(display_name="LATENT", tooltip="An empty latent for each label."),
-                io.String.Output(display_name="info", tooltip="Kind and size of the model."),
+                io.String.Output(display_name="info", tooltip="Model kind and size."),
             ],
         )
 

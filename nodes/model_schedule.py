@@ -32,7 +32,8 @@ class TStitchModelSchedule(io.ComfyNode):
                 io.Model.Input("model_1", tooltip="The model that starts, usually the smallest."),
                 *schedule_inputs("model", io.Model, "model"),
             ],
-            not_idempotent=True,  # a cached output tells the page of the node that made it: no other node may take it
+            # Progress is reported under this node's id, so no other node may reuse the cached output.
+            not_idempotent=True,
             outputs=[io.Model.Output(display_name="MODEL", tooltip="A MODEL that samples with all of them.")],
         )
 

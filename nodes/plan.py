@@ -26,9 +26,9 @@ class TStitchPlan(io.ComfyNode):
                     "goal",
                     options=list(GOALS),
                     default=GOALS[0],
-                    tooltip="What the budget means. speed-up: so many times as fast as the final model alone. seconds:"
-                    " what a whole run may take. no visible loss: the fastest schedule in which no step has a larger"
-                    " calibrated error than the budget, such as 0.02.",
+                    tooltip="What the budget means. speed-up: how many times as fast as the final model alone."
+                    " seconds: the most that a whole run may take. no visible loss: the fastest schedule in which"
+                    " no step has a larger calibrated error than the budget, such as 0.02.",
                 ),
                 io.Float.Input(
                     "budget",
@@ -37,15 +37,15 @@ class TStitchPlan(io.ComfyNode):
                     max=100000.0,
                     step=0.1,
                     round=0.0001,
-                    tooltip="By the goal: a factor (1.5), seconds (4.0), or the largest error of a step (0.02). A"
-                    " tighter one gives more steps to the small models, or, with no visible loss, fewer.",
+                    tooltip="Depends on the goal: a factor (1.5), seconds (4.0), or the largest error per step"
+                    " (0.02). A tighter budget gives more steps to the small models; with no visible loss, fewer.",
                 ),
                 io.Int.Input(
                     "steps",
                     default=20,
                     min=1,
                     max=10000,
-                    tooltip="Steps of the sampler that will run the plan. It must be the same there.",
+                    tooltip="Number of steps, the same as in the sampler that will run the plan.",
                 ),
                 io.Combo.Input(
                     "order",
@@ -57,14 +57,14 @@ class TStitchPlan(io.ComfyNode):
                 ProfileType.Input(
                     "profile",
                     optional=True,
-                    tooltip="Times of a step, from T-Stitch Profile: needed for speed-up and seconds.",
+                    tooltip="Seconds per step, from T-Stitch Profile: needed for speed-up and seconds.",
                 ),
                 calibration_input(optional=True),
                 io.Latent.Input(
                     "latent_image",
                     optional=True,
-                    tooltip="The latent that will be sampled: with it, a profile of another size is refused instead of"
-                    " giving wrong seconds.",
+                    tooltip="The latent that will be sampled. With it, a profile of another size is refused instead"
+                    " of predicting wrong seconds.",
                 ),
             ],
             outputs=[
@@ -73,11 +73,14 @@ class TStitchPlan(io.ComfyNode):
                 ),
                 io.Float.Output(
                     display_name="fraction",
-                    tooltip="For T-Stitch KSampler with unit steps; -1, which it refuses, where the plan is not two"
-                    " models with the small one first.",
+                    tooltip="For T-Stitch KSampler with unit steps. It is -1, which the sampler refuses, unless the"
+                    " plan has two models with the small one first.",
                 ),
-                io.Float.Output(display_name="seconds", tooltip="Predicted for a run; 0 without a profile."),
-                io.String.Output(display_name="table", tooltip="The alternatives that no other beats, fastest first."),
+                io.Float.Output(display_name="seconds", tooltip="Predicted seconds per run; 0 without a profile."),
+                io.String.Output(
+                    display_name="table",
+                    tooltip="All schedules that no other beats in both time and error, fastest first.",
+                ),
                 io.Image.Output(display_name="plot", tooltip="Time against error of the alternatives."),
             ],
         )

@@ -42,22 +42,20 @@ class TStitchProfile(io.ComfyNode):
                     max=100.0,
                     step=0.1,
                     round=0.01,
-                    tooltip="As in the sampler. What counts is whether it is 1: then a step is one model call, else"
-                    " two.",
+                    tooltip="As in the sampler. Only whether it is 1 matters: then a step is one model call,"
+                    " otherwise two.",
                 ),
                 io.Int.Input(
                     "repeats",
                     default=10,
                     min=3,
                     max=1000,
-                    tooltip="Steps that are timed for each model, after two to warm up. More is steadier and takes"
-                    " longer.",
+                    tooltip="Timed steps per model, after two warm-up steps. More is steadier and takes longer.",
                 ),
                 io.Boolean.Input(
                     "refresh",
                     default=False,
-                    tooltip="On measures again at every queue, e.g. while other programs come and go; off takes what"
-                    " was measured before in the same setting.",
+                    tooltip="On: measure at every queue. Off: reuse an earlier measurement with the same settings.",
                 ),
                 *numbered("model", io.Model, "model"),
                 *small_inputs(),
@@ -65,7 +63,7 @@ class TStitchProfile(io.ComfyNode):
             outputs=[
                 ProfileType.Output(display_name="PROFILE", tooltip="For T-Stitch Plan."),
                 io.String.Output(display_name="table", tooltip="Time, spread, load time and memory of each model."),
-                io.Image.Output(display_name="chart", tooltip="The time of a step of each model as bars."),
+                io.Image.Output(display_name="chart", tooltip="Time per step of each model, as bars."),
             ],
         )
 

@@ -64,8 +64,8 @@ class TStitchKSampler(io.ComfyNode):
                 seed_input("The noise to start from. It does not depend on the fraction, so results can be compared."),
                 *step_inputs(),
                 denoise_input(
-                    "Below 1 the structure of latent_image is kept (img2img), and the small model's part of"
-                    " the full trajectory is cut off first."
+                    "Below 1 the structure of latent_image is kept (img2img). The steps that are skipped are the"
+                    " first ones, which are the small model's."
                 ),
                 fraction_input(),
                 *stage_inputs(),
@@ -116,8 +116,8 @@ class TStitchKSamplerAdvanced(io.ComfyNode):
             node_id="TStitchKSamplerAdvanced",
             display_name="T-Stitch KSampler (Advanced)",
             category=CATEGORY,
-            description="As the host's advanced KSampler (own noise, start and end step, leftover noise), with two"
-            " models in one loop. The fraction counts on the whole schedule, not on the part that is run.",
+            description="KSampler (Advanced) with two models in one loop: noise on or off, start and end step,"
+            " leftover noise. The fraction refers to the whole schedule, not to the part that is run.",
             inputs=[
                 *model_inputs(),
                 io.Combo.Input(
@@ -137,7 +137,7 @@ class TStitchKSamplerAdvanced(io.ComfyNode):
                 io.Combo.Input(
                     "return_with_leftover_noise",
                     options=list(reversed(SWITCH)),
-                    tooltip="Enable to hand a latent that is still noisy on to another sampler.",
+                    tooltip="Enable to pass a latent that is still noisy on to another sampler.",
                 ),
                 fraction_input(),
                 *stage_inputs(),

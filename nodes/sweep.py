@@ -47,17 +47,15 @@ class TStitchSweep(io.ComfyNode):
                     "fractions",
                     default="0, 0.2, 0.4, 0.6, 0.8, 1",
                     multiline=True,
-                    tooltip="One run each: fractions for the small model with commas between, or patterns such as"
-                    " 1x8 2x12 on lines of their own (1 = small, 2 = large). With 0 among them all others are compared"
-                    " with the large model alone.",
+                    tooltip="One run per entry: fractions for the small model, separated by commas, or patterns"
+                    " such as 1x8 2x12, one per line (1 = small, 2 = large). If 0 is among them, all others are"
+                    " compared with the large model alone.",
                 ),
                 *stage_inputs(),
             ],
             outputs=[
-                io.Image.Output(
-                    display_name="grid", tooltip="A column for each run, with label, seconds and speed-up."
-                ),
-                io.Image.Output(display_name="plot", tooltip="Likeness to the large model alone against seconds."),
+                io.Image.Output(display_name="grid", tooltip="One column per run, with label, seconds and speed-up."),
+                io.Image.Output(display_name="plot", tooltip="Similarity to the large model alone against seconds."),
                 io.Latent.Output(
                     display_name="latents", is_output_list=True, tooltip="The latent of each run, in order."
                 ),
