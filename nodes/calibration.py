@@ -1,4 +1,4 @@
-"""Calibrate: how far each model's predictions lie from the base model's."""
+"""Calibrate: how far each model's predictions are from the base model's."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class TStitchLoadCalibration(io.ComfyNode):
 
 
 def calibration_files() -> list[str]:
-    """Annotated as the host does: a plain name is in the input folder."""
+    """File names with the host's annotation: a plain name is in the input folder."""
     inputs, outputs = Path(folder_paths.get_input_directory()), Path(folder_paths.get_output_directory())
     saved = outputs / os.path.dirname(PREFIX)
     found = [path.relative_to(inputs).as_posix() for path in inputs.glob("*.json")]

@@ -1,4 +1,4 @@
-"""Small-Model Guidance: the second answer of a guided step by a smaller model."""
+"""Small-Model Guidance: a small model makes the second prediction of each guided step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inputs that several nodes share, and what is checked of them."""
+"""Inputs shared by several nodes, and their checks."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def step_inputs(
     sampler: str = "Any sampler works. Multistep and SDE samplers keep their history over the switch, which two"
     " chained KSamplers lose.",
 ) -> list[io.Input]:
-    """What the host's KSampler has, with these tooltips."""
+    """Inputs of the host's KSampler, with these tooltips."""
     return [
         io.Int.Input("steps", default=20, min=1, max=10000, tooltip=steps),
         io.Float.Input(
@@ -95,7 +95,7 @@ def memory_input(optional: bool = False) -> io.Combo.Input:
 
 
 def number_input(widget: io.Float.Input | io.String.Input) -> io.MultiType.Input:
-    """`widget`, whose socket takes a number of any kind, or a text with one."""
+    """`widget`, whose socket takes an INT, a FLOAT or a STRING."""
     own = widget.get_io_type()
     return io.MultiType.Input(widget, types=[kind for kind in (io.Float, io.Int, io.String) if kind.io_type != own])
 
@@ -139,7 +139,7 @@ def pattern_input() -> io.String.Input:
 
 
 def schedule_inputs(prefix: str, socket: Any, noun: str) -> list[io.Input]:
-    """What Multi-Model Schedule and Stitch Guiders have in common after their first two sockets."""
+    """Inputs of Multi-Model Schedule and Stitch Guiders after their first two sockets."""
     sockets = numbered(prefix, socket, noun, f" Each additional {noun} needs one more split.")
     return [splits_input(), unit_input(), pattern_input(), memory_input(), *sockets]
 
@@ -191,7 +191,7 @@ def small_inputs(
     negative: str = "Separate negative conditioning for all models except final_model.",
     cfg: str = "cfg of all models except final_model; 0 uses the value of cfg. Set it as in the sampler.",
 ) -> list[io.Input]:
-    """What the smaller models may have of their own, with these tooltips."""
+    """Optional conditioning and cfg of the smaller models, with these tooltips."""
     return [
         io.Conditioning.Input("small_positive", optional=True, tooltip=positive),
         io.Conditioning.Input("small_negative", optional=True, tooltip=negative),
@@ -243,8 +243,8 @@ def measured_stages(
 ) -> dict[str, ModelStage]:
     """By input name in run order, `final_model` last.
 
-    prompts: positive and negative; of the small ones, which all other models read, either may be None. Raises
-    StitchError where a socket holds no conditioning.
+    prompts: positive and negative. small_prompts: the same for all other models; None means that of `prompts`.
+    Raises StitchError for a value that is no conditioning.
     """
     own = {"small_positive": small_prompts[0], "small_negative": small_prompts[1]}
     named = dict(zip(("positive", "negative"), prompts, strict=True))
@@ -259,7 +259,7 @@ def measured_stages(
 def check_sockets(
     model: Any, latent_image: Any, positive: Any, negative: Any, small_positive: Any, small_negative: Any
 ) -> None:
-    """Raise StitchError where a socket of a sampler holds something else; those of the small model may be empty."""
+    """Raise StitchError for a value of the wrong type; conditioning of the small model may be None."""
     check_model("model", model)
     check_latent("latent_image", latent_image)
     check_conditioning("positive", positive)

@@ -69,7 +69,7 @@ class TStitchProfile(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, refresh: bool | None = None, **_: Any) -> float:
-        """NaN is never the same again; the host does not say yet what comes through a link."""
+        """NaN, which never equals itself, if `refresh` is on or not known yet."""
         return 0.0 if refresh is False else float("nan")
 
     @classmethod

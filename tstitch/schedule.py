@@ -111,7 +111,7 @@ class ScheduleSpec:
         if self.unit == "sigma":
             return Schedule(_below(run.sigmas, self.splits))
         if self.unit == "timestep":
-            # t = 1 is where all begins: there, the earlier stage has nothing to do
+            # every run starts at t = 1 or below, so the earlier stage gets no step
             return Schedule(_below(run.timesteps, [split if split < 1 else math.inf for split in self.splits]))
         if self.unit == "steps" and run.total_steps is None:
             levels = [run.sigma_of_fraction(split) if split < 1 else -math.inf for split in self.splits]
@@ -188,15 +188,15 @@ class StageLookup:
 
 
 def _below(levels: Sequence[float], splits: Sequence[float]) -> tuple[int, ...]:
-    """By step, the number of splits that its first level lies below: on a split it is still the earlier stage's.
+    """Stage of each step. A step that starts exactly on a split still belongs to the earlier stage.
 
-    So do the authors of Wan 2.2 count, whose first model has t >= 0.875.
+    As in Wan 2.2, whose first model has t >= 0.875.
     """
     return tuple(sum(start < split * (1 - LEVEL_TOLERANCE) for split in splits) for start in levels[:-1])
 
 
 def _reached(levels: Sequence[float], splits: Sequence[float]) -> tuple[int, ...]:
-    """The same where a split is the level at which the later stage's first step begins, as fractions of steps are."""
+    """The same for splits that are the first level of the later stage, as converted fractions are."""
     return tuple(sum(start <= split * (1 + LEVEL_TOLERANCE) for split in splits) for start in levels[:-1])
 
 
@@ -206,7 +206,7 @@ def check_text(name: str, value: object) -> None:
 
 
 def splits_text(splits: object) -> str:
-    """What a STRING, INT or FLOAT input holds, as it would be written. Raises StitchError."""
+    """The value of a STRING, INT or FLOAT input as text. Raises StitchError."""
     if isinstance(splits, (int, float)) and not isinstance(splits, bool):
         return repr(splits)
     if not isinstance(splits, str):
@@ -215,7 +215,7 @@ def splits_text(splits: object) -> str:
 
 
 def read_number(name: str, value: object) -> float:
-    """What a FLOAT, INT or STRING input holds. Raises StitchError."""
+    """The value of a FLOAT, INT or STRING input as a number. Raises StitchError."""
     if isinstance(value, str) and re.fullmatch(NUMBER, value.strip()):
         return float(value)
     if not isinstance(value, (int, float)) or isinstance(value, bool):
@@ -242,7 +242,7 @@ def read_splits(text: str) -> tuple[float, ...]:
 
 
 def check_schedule_text(splits: str | float | None, unit: str | None, pattern: str | None) -> None:
-    """What can be said of a node's texts before its models are known; None is a text that comes over a link."""
+    """Check a node's texts before its models are known. None: the text comes over a link. Raises StitchError."""
     if pattern is None or unit is None:
         return
     if pattern.strip():

@@ -1,4 +1,4 @@
-"""Reads the noise levels of a run off the host's tensors, once, before sampling."""
+"""Reads the noise levels of a run from the host's tensors, once, before sampling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .schedule import Trajectory
 
 @dataclass(frozen=True)
 class FullSchedule:
-    """Where a run stands in the schedule it is a part of, where the node knows."""
+    """Position of a run in the full schedule, for nodes that know it."""
 
     total_steps: int
     first_step: int = 0
@@ -42,14 +42,14 @@ def read_trajectory(sigmas: Tensor, model_sampling: Any, full_schedule: FullSche
 
 
 def timestep_of(sigma: float, model_sampling: Any) -> float:
-    """As `timesteps_of`, of one level."""
+    """As `timesteps_of`, for one level."""
     return timesteps_of([sigma], model_sampling)[0]
 
 
 def timesteps_of(sigmas: Sequence[float], model_sampling: Any) -> tuple[float, ...]:
     """Noise levels t in [0, 1]: the host's timestep over its largest, or over its range where that is not above 0.
 
-    A few models count towards the image, so that their timestep is largest without noise.
+    A few models count the other way: their timestep is largest without noise.
     """
     bottom, top = float(model_sampling.sigma_min), float(model_sampling.sigma_max)
     levels = torch.tensor([bottom, top, *(bottom if sigma <= 0 else sigma for sigma in sigmas)])
@@ -67,7 +67,7 @@ def _is_whole(levels: tuple[float, ...], timesteps: tuple[float, ...], model_sam
 
 
 def check_sampler(sampler_name: str, scheduler: str) -> None:
-    """Raise StitchError for a name that the host's KSampler does not know, and would take its first one for."""
+    """Raise StitchError for an unknown name, for which the host's KSampler would silently use its first choice."""
     check_choice("sampler_name", sampler_name, KSampler.SAMPLERS)
     check_choice("scheduler", scheduler, KSampler.SCHEDULERS)
 

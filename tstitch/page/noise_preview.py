@@ -1,4 +1,4 @@
-"""The noise levels a run would have, for the page to show before the first run."""
+"""Noise levels of a run that has not started, for the page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FRACTIONS = 200
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """What a KSampler or a scheduler node is set to."""
+    """Settings of a KSampler or scheduler node."""
 
     steps: int
     scheduler: str
