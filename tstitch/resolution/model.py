@@ -95,7 +95,7 @@ def size_at(scale: float, patcher: Any, shape: Sequence[int]) -> tuple[int, int]
     height, width = shape[-2:]
     if min(height, width) * scale < 1:
         raise StitchError(
-            f"A latent of {width} x {height} at scale {scale:g} has less than one value a side: raise the scale, or"
+            f"A latent of {width} x {height} at scale {scale:g} has less than one value per side: raise the scale, or"
             " sample without Low-Resolution Model."
         )
     return smaller_size(height, width, scale, patch_of(patcher))

@@ -133,7 +133,7 @@ def infer_config(checkpoint: Checkpoint, heads: int = 0, diffusers: bool = False
     outputs = output.shape[0] / patch**2 / channels
     if outputs not in (1, 2):
         raise StitchError(
-            f"The file {checkpoint.name} is no valid DiT: it has {output.shape[0]} outputs a patch, where {channels}"
+            f"The file {checkpoint.name} is no valid DiT: it has {output.shape[0]} outputs per patch, where {channels}"
             f" channels and patches of {patch} make {channels * patch**2}, or twice that with learned sigma."
         )
     position = state.get("pos_embed")
