@@ -1,6 +1,6 @@
 /** A conversion carried out on a prompt of the API. */
 
-import { CONTROL } from "./nodes.js";
+import { CONTROL, KINDS } from "./nodes.js";
 
 /**
  * @typedef {import("./plan.js").Plan} Plan
@@ -21,7 +21,7 @@ export function applyToPrompt(prompt, plan) {
   }
   for (const { key, type, title, values, inputs } of plan.add) {
     const linked = Object.entries(inputs).map(([name, output]) => [name, reference(output)]);
-    const node = { class_type: type, inputs: { ...withoutControl(values), ...Object.fromEntries(linked) } };
+    const node = { class_type: type, inputs: { ...widgetsOf(type, values), ...Object.fromEntries(linked) } };
     changed[/** @type {string} */ (ids.get(key))] = title ? { ...node, _meta: { title } } : node;
   }
   for (const { node, values, inputs } of plan.change) {
@@ -37,6 +37,15 @@ export function applyToPrompt(prompt, plan) {
     changed[node].inputs[input] = reference(from);
   }
   return changed;
+}
+
+/**
+ * @param {string} type
+ * @param {Record<string, any>} values
+ */
+function widgetsOf(type, values) {
+  const defaults = KINDS[type].widgets.map(([name, , value]) => [name, value]);
+  return withoutControl({ ...Object.fromEntries(defaults), ...values });
 }
 
 /**

@@ -506,6 +506,7 @@ test("a prompt of the API is converted too", () => {
       fraction: 8,
       small_cfg: 5,
       unit: "step",
+      memory: "auto",
     },
   });
   assert.deepEqual(document[8].inputs.samples, ["6", 0]);
