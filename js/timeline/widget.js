@@ -8,6 +8,7 @@ import {
   addBoundary,
   boundariesOf,
   canAdd,
+  countsSteps,
   meantHandle,
   moveBoundary,
   nudge,
@@ -418,11 +419,14 @@ class Timeline {
       const level = (/** @type {string} */ sign, /** @type {number[] | null} */ values) => {
         return values ? ` · ${sign} ${about}${general(Number(values[this.hover ?? 0].toPrecision(4)))}` : "";
       };
-      const step = `step ${this.hover + run.firstStep + 1}`;
+      const step = `step ${this.hover + (run.firstStep ?? 0) + 1}`;
       return `${step}${level("t", run.timesteps)}${level("σ", run.sigmas)} · ${names[owners[this.hover]]}`;
     }
     if (locked) {
       return `${note} · set over a link`;
+    }
+    if (this.canPaint && !countsSteps(run) && (spec.pattern.length || this.brush !== null)) {
+      return `${note} of a longer schedule, which a pattern counts`;
     }
     if (this.brush !== null) {
       return `drag over the bar to paint ${names[this.brush]}`;
@@ -550,6 +554,9 @@ class Timeline {
    * @param {number | "next"} brush
    */
   startPaint(event, { run }, spec, brush) {
+    if (!countsSteps(run)) {
+      return; // what is painted would count the whole schedule
+    }
     try {
       const owners = resolve(spec, run);
       const { x, width } = this.place(event);
