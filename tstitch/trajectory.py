@@ -26,18 +26,23 @@ def read_trajectory(sigmas: Tensor, model_sampling: Any, full_schedule: FullSche
     """The levels of `sigmas` (T + 1,) as plain numbers.
 
     Without `full_schedule`, the run counts as whole when it starts within one step of the noisiest level and ends
-    without noise; else fractions are taken of the noise range (the host's `percent_to_sigma`).
+    without noise; else fractions are taken of the noise range (the host's `percent_to_sigma`), and the number of its
+    first step is known only where it starts there, or where the noise rises.
     """
     levels = tuple(float(sigma) for sigma in sigmas.cpu())
     timesteps = timesteps_of(levels, model_sampling)
-    if full_schedule is None and _is_whole(levels, timesteps, model_sampling):
-        full_schedule = FullSchedule(len(levels) - 1)
+    first_step: int | None = 0 if _starts_whole(levels, timesteps) else None
+    total_steps: int | None = None
+    if full_schedule is not None:
+        first_step, total_steps = full_schedule.first_step, full_schedule.total_steps
+    elif first_step == 0 and levels[-1] <= float(model_sampling.sigma_min) * (1 + 1e-4):
+        total_steps = len(levels) - 1
     return Trajectory(
         sigmas=levels,
         timesteps=timesteps,
         sigma_of_fraction=lambda fraction: float(model_sampling.percent_to_sigma(fraction)),
-        first_step=full_schedule.first_step if full_schedule else 0,
-        total_steps=full_schedule.total_steps if full_schedule else None,
+        first_step=first_step,
+        total_steps=total_steps,
     )
 
 
@@ -59,9 +64,11 @@ def timesteps_of(sigmas: Sequence[float], model_sampling: Any) -> tuple[float, .
     return tuple(0.0 if sigma <= 0 else (t - bottom) / (top - bottom) for sigma, t in zip(sigmas, found, strict=True))
 
 
-def _is_whole(levels: tuple[float, ...], timesteps: tuple[float, ...], model_sampling: Any) -> bool:
-    if len(levels) < 2 or levels[-1] > float(model_sampling.sigma_min) * (1 + 1e-4):
+def _starts_whole(levels: tuple[float, ...], timesteps: tuple[float, ...]) -> bool:
+    if len(levels) < 2:
         return False
+    if levels[-1] > levels[0]:
+        return True
     one_step_up = timesteps[0] + (timesteps[0] - timesteps[1])
     return one_step_up >= 1 - 1e-3
 

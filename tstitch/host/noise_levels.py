@@ -115,7 +115,7 @@ def conversion(lead: Any, stage: Any, sigmas: Sequence[float], name: str) -> Con
     if same_mixing(lead, stage) and (reaches or max(sigmas) > float(lead.sigma_max) * (1 + 1e-4)):
         return None
     if not reaches and same_mixing(lead, stage):
-        _warn_once(
+        warn_once(
             f"{name} knows noise up to sigma {float(stage.sigma_max):g} only, the schedule starts at {max(sigmas):g}:"
             " its first steps run at its own maximum."
         )
@@ -123,7 +123,7 @@ def conversion(lead: Any, stage: Any, sigmas: Sequence[float], name: str) -> Con
 
 
 @functools.cache
-def _warn_once(message: str) -> None:
+def warn_once(message: str) -> None:
     logger.warning(message)
 
 

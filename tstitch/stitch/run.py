@@ -25,7 +25,7 @@ from ..host.devices import synchronize
 from ..host.latents import packed
 from ..host.memory import POLICIES, StageLoader, fits_together, share_weights, unload_model
 from ..host.model_options import with_additions
-from ..host.noise_levels import Conversion, conversion
+from ..host.noise_levels import Conversion, conversion, warn_once
 from ..resolution.model import (
     FullSizeSampler,
     LowResolutionDenoiser,
@@ -307,6 +307,12 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
     if trajectory.steps < 1:
         return run_last(call.sampler)
     schedule = stitch.spec.resolve(trajectory)
+    if stitch.spec.counts_otherwise(trajectory):
+        warn_once(
+            "T-Stitch: the pattern has as many steps as this run, but counts the whole schedule, of which the run is a"
+            " part (img2img, a hi-res pass, a later start): its counts are read as shares of the whole. For the steps"
+            " of this run alone, set splits in unit timestep or sigma."
+        )
     used = schedule.stages
     check_asked([parts[index] for index in used], call.latent_image)
     sizes = latent_sizes([guiders[index].model_patcher for index in used], call.noise)
