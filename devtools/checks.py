@@ -23,7 +23,8 @@ NO_TESTS_COLLECTED = 5  # pytest's exit status
 CORES = min(os.cpu_count() or 1, 4)  # more than four test processes need much memory
 #: The whole suite on several cores, each file in one process: models of a file are made once.
 SIDE_BY_SIDE = ["-n", str(CORES), "--dist", "loadfile"]
-BROWSERS = 2
+#: The markers of the browser tests; each renderer has a server and a browser of its own.
+RENDERERS = ("classic", "nodes2")
 
 
 class Tested(NamedTuple):
@@ -174,17 +175,26 @@ def host_tests(arguments: list[str]) -> list[Outcome]:
 
 
 def browser_tests(arguments: list[str]) -> list[Outcome]:
+    """As many pages at a time as there are cores.
+
+    A page keeps a core busy: of 300 CPU seconds that one took, its script used 170, drawing without a GPU 60, the
+    server 45. More of them at once only make one another slow, and run into the limits of the tests.
+    """
     checks = [
         pytest_check(
-            f"page of {each.title}", each, ["-m", "browser", *(arguments or ["tests/browser"])], bool(arguments)
+            f"{renderer} page of {each.title}",
+            each,
+            ["-m", f"browser and {renderer}", *(arguments or ["tests/browser"])],
+            may_be_empty=bool(arguments),
         )
         for each in tested()
+        for renderer in RENDERERS
     ]
     try:
         set_up_chromium()
     except DevError as error:
         return refused([check.title for check in checks], error)
-    return run_checks(checks, BROWSERS)
+    return run_checks(checks, CORES)
 
 
 def closing_line(outcomes: list[Outcome], seconds: float) -> str:

@@ -11,8 +11,7 @@ from ..tstitch.auto.run import AutoRun, check_speed_up
 from ..tstitch.auto.views import report
 from ..tstitch.planning.identity import model_name
 from ..tstitch.planning.joint.measure import Course
-from .inputs import CATEGORY, checked
-from .samplers import step_inputs
+from .inputs import CATEGORY, checked, denoise_input, seed_input, step_inputs
 
 
 class TStitchAuto(io.ComfyNode):
@@ -26,26 +25,14 @@ class TStitchAuto(io.ComfyNode):
             " takes some minutes with a large model; later ones just sample.",
             inputs=[
                 io.Model.Input("model", tooltip="The model to make faster. It usually finishes the run."),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="The noise to start from. It changes nothing about the plan.",
-                ),
+                seed_input("The noise to start from. It changes nothing about the plan."),
                 *step_inputs(
                     "Steps of the run that speed_up is measured against. The plan chooses its own number of steps.",
                     "The plan knows the steps of euler, ddim and dpmpp_2m exactly and counts all others as euler.",
                 ),
-                io.Float.Input(
-                    "denoise",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Below 1 the structure of latent_image is kept (img2img); the plan is made for that part of"
-                    " the noise.",
+                denoise_input(
+                    "Below 1 the structure of latent_image is kept (img2img); the plan is made for that part of"
+                    " the noise."
                 ),
                 io.Float.Input(
                     "speed_up",

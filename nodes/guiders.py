@@ -32,7 +32,8 @@ class TStitchGuiders(io.ComfyNode):
                 io.Guider.Input("guider_1", tooltip="The guider that starts, usually on the smallest model."),
                 *schedule_inputs("guider", io.Guider, "guider"),
             ],
-            not_idempotent=True,  # a cached output tells the page of the node that made it: no other node may take it
+            # Progress is reported under this node's id, so no other node may reuse the cached output.
+            not_idempotent=True,
             outputs=[io.Guider.Output(display_name="GUIDER", tooltip="A GUIDER that samples with all of them.")],
         )
 

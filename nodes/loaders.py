@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import folder_paths
 import torch
@@ -13,7 +12,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ..tstitch.checks.choices import check_choice
 from ..tstitch.errors import StitchError
 from ..tstitch.families.bksdm import load_bksdm
-from ..tstitch.families.class_labels import FASHION_MNIST, ClassSet, check_imagenet, class_inputs, imagenet_names
+from ..tstitch.families.class_labels import FASHION_MNIST, ClassSet, class_inputs
 from ..tstitch.families.ldm.model import load_ldm
 from ..tstitch.families.starter import STARTERS, load_starter, load_starter_vae
 from ..tstitch.families.transformer import GUIDANCE_CHANNELS, PREDICTIONS, load_transformer
@@ -29,7 +28,6 @@ WEIGHT_DTYPES = {
     "fp8_e4m3fn": torch.float8_e4m3fn,
     "fp8_e5m2": torch.float8_e5m2,
 }
-NO_CLASS = "(none)"
 FIRST_STAGE_FOLDERS = ("vae", *FOLDERS)
 SAME_FILE = "(in the model's file)"
 LDM_WEIGHTS = ("averaged", "raw")
@@ -129,15 +127,16 @@ class TStitchLoadDiT(io.ComfyNode):
                 io.Combo.Input(
                     "prediction",
                     options=list(PREDICTIONS),
-                    tooltip="What the weights were trained to predict. auto tells REPA, Shortcut and U-ViT by their"
-                    " weights, DiT (noise) and SiT (velocity) by the file's name only: if pictures stay noise, choose"
-                    " yourself. The output info says what was assumed.",
+                    tooltip="What the weights were trained to predict. auto detects REPA, Shortcut and U-ViT by"
+                    " their weights, but DiT (noise) and SiT (velocity) only by the file name: if pictures stay"
+                    " noise, choose it yourself. The output info says what was assumed.",
                 ),
                 io.Combo.Input(
                     "guidance_channels",
                     options=list(GUIDANCE_CHANNELS),
-                    tooltip="Latent channels that cfg works on. three: as DiT and SiT were published, use it to compare"
-                    " with their figures. all: as every other model here. auto: as the authors of the model do.",
+                    tooltip="Latent channels that cfg applies to. three: as published for DiT and SiT; use it to"
+                    " compare with their figures. all: as for every other model. auto: as the authors of the model"
+                    " do.",
                 ),
                 weight_dtype_input(),
                 io.Int.Input(
@@ -145,13 +144,14 @@ class TStitchLoadDiT(io.ComfyNode):
                     default=0,
                     min=0,
                     max=256,
-                    tooltip="Attention heads, which no file tells. 0: as published (6, 12, 16, 16 for S, B, L, XL), or"
-                    " one for each 64 of the width. Set it only for models trained with another number.",
+                    tooltip="Number of attention heads, which is not stored in the file. 0: as published (6, 12,"
+                    " 16, 16 for S, B, L, XL), otherwise one per 64 channels of width. Set it only for models"
+                    " trained with another number.",
                 ),
             ],
             outputs=[
                 io.Model.Output(display_name="MODEL"),
-                io.String.Output(display_name="info", tooltip="Kind and size of the model, and what told its kind."),
+                io.String.Output(display_name="info", tooltip="Model kind and size, and how the kind was detected."),
             ],
         )
 
@@ -199,19 +199,19 @@ class TStitchLoadLDM(io.ComfyNode):
                 io.String.Input(
                     "labels",
                     default="207",
-                    tooltip="What to draw, one picture each, with commas between: numbers, or names such as golden"
-                    " retriever.",
+                    tooltip="What to draw, one picture per label, separated by commas: numbers, or names such as"
+                    " golden retriever.",
                 ),
                 io.Combo.Input(
                     "first_stage",
                     options=[SAME_FILE, *files_in(FIRST_STAGE_FOLDERS)],
-                    tooltip="Where the VAE is. Most files hold their own; choose another file, such as vq-f8, for those"
-                    " that do not. The small model of a pair needs none.",
+                    tooltip="Where the VAE is. Most files contain their own; choose another file, such as vq-f8,"
+                    " for those that do not. The small model of a pair needs none.",
                 ),
                 io.Combo.Input(
                     "weights",
                     options=list(LDM_WEIGHTS),
-                    tooltip="averaged: the moving average, which draws better, where the file has one. raw: the last"
+                    tooltip="averaged: the moving average, which draws better, if the file has one. raw: the last"
                     " training step.",
                 ),
                 weight_dtype_input(),
@@ -220,8 +220,9 @@ class TStitchLoadLDM(io.ComfyNode):
                     default=0,
                     min=0,
                     max=1024,
-                    tooltip="Channels of an attention head, which no file tells. 0: as published (32, or one head for"
-                    " models on latents of 3 channels). Set it only for models trained with another number.",
+                    tooltip="Channels per attention head, which are not stored in the file. 0: as published (32, or"
+                    " one head for models on latents of 3 channels). Set it only for models trained with another"
+                    " number.",
                 ),
             ],
             outputs=[
@@ -230,7 +231,7 @@ class TStitchLoadLDM(io.ComfyNode):
                 io.Conditioning.Output(display_name="positive", tooltip="The labels."),
                 io.Conditioning.Output(display_name="negative", tooltip="No label: for classifier-free guidance."),
                 io.Latent.Output(display_name="LATENT", tooltip="An empty latent for each label."),
-                io.String.Output(display_name="info", tooltip="Kind and size of the model."),
+                io.String.Output(display_name="info", tooltip="Model kind and size."),
             ],
         )
 
@@ -249,52 +250,4 @@ class TStitchLoadLDM(io.ComfyNode):
         return io.NodeOutput(ldm.model, vae, inputs.positive, inputs.negative, inputs.latent, ldm.description)
 
 
-def imagenet_choices() -> list[str]:
-    return [NO_CLASS, *(f"{number} {name}" for number, name in enumerate(imagenet_names()))]
-
-
-class TStitchClassLabel(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="TStitchClassLabel",
-            display_name="Class Label",
-            category=CATEGORY,
-            description="Says what a class-conditional model draws: one picture for each label.",
-            inputs=[
-                io.Model.Input(
-                    "model", tooltip="Of Load DiT, Load LDM or Load Starter Models: it brings its list of classes."
-                ),
-                io.String.Input(
-                    "labels",
-                    default="0",
-                    tooltip="One picture each, with commas between: numbers, or names such as golden retriever. Part of"
-                    " a name is enough where it fits one class only.",
-                ),
-                io.Combo.Input(
-                    "imagenet_class",
-                    options=imagenet_choices(),
-                    tooltip="Adds one picture of an ImageNet class; type in the list to search it.",
-                ),
-            ],
-            outputs=[
-                io.Conditioning.Output(display_name="positive", tooltip="The labels."),
-                io.Conditioning.Output(display_name="negative", tooltip="No label: for classifier-free guidance."),
-                io.Latent.Output(
-                    display_name="LATENT",
-                    tooltip="An empty latent for each label, of the size the model was trained for.",
-                ),
-            ],
-        )
-
-    @classmethod
-    def execute(cls, model: Any, labels: str, imagenet_class: str) -> io.NodeOutput:
-        if imagenet_class != NO_CLASS:
-            check_choice("imagenet_class", imagenet_class, imagenet_choices())
-            check_imagenet("imagenet_class", imagenet_class, model)
-            labels = f"{labels}, {imagenet_class.split()[0]}"
-        inputs = class_inputs(model, labels)
-        return io.NodeOutput(inputs.positive, inputs.negative, inputs.latent)
-
-
-NODES = [TStitchLoadStarter, TStitchLoadDiT, TStitchClassLabel, TStitchLoadBKSDM, TStitchLoadLDM]
+NODES = [TStitchLoadStarter, TStitchLoadDiT, TStitchLoadBKSDM, TStitchLoadLDM]

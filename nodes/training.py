@@ -17,17 +17,20 @@ class TStitchTrainingInterval(io.ComfyNode):
             node_id="TStitchTrainingInterval",
             display_name="Training Interval",
             category=CATEGORY,
-            description="Limits Train LoRA to the noise levels that a model has in a stitched run, so that all of the"
-            " LoRA goes into its own steps. Put it between the model and Train LoRA, and give the LoRA to the model"
-            " in its stage.",
+            description="Limits Train LoRA to the noise levels that a model gets in a stitched run, so that the"
+            " LoRA learns only those steps. Put it between the model and Train LoRA, and apply the LoRA to that"
+            " model in the stitched run.",
             inputs=[
-                io.Model.Input("model", tooltip="The model to train a LoRA for, usually the small one of the stitch."),
+                io.Model.Input(
+                    "model", tooltip="The model to train a LoRA for, usually the small one of a stitched run."
+                ),
                 bound_input("start", 0.0, "Where the stage begins: 0 for the model that starts the run."),
                 bound_input(
                     "end",
                     0.4,
-                    "Where it hands over. A shorter interval trains faster for its steps; outside of it the LoRA makes"
-                    " the model worse. For a model that finishes a run split at 0.4, set start to 0.4 and end to 1.",
+                    "Where the stage ends. A shorter interval learns its steps faster; outside the interval the"
+                    " LoRA makes the model worse. For a model that finishes a run split at 0.4, set start to 0.4"
+                    " and end to 1.",
                 ),
                 io.Combo.Input(
                     "unit",

@@ -1,8 +1,8 @@
 """Limits the host's own LoRA training to the noise levels of one stage (fine-tuning, arXiv 2402.14167).
 
-The host's trainer draws each noise level as `model_sampling.percent_to_sigma(u)` with u uniform in [0, 1]. On a clone
-whose `percent_to_sigma` maps [0, 1] to a part of the run, it sees that part only, in the proportions it would have seen
-it anyway.
+The host's trainer draws each noise level as `model_sampling.percent_to_sigma(u)` with u uniform in [0, 1]. A clone
+whose `percent_to_sigma` maps [0, 1] to a part of the run makes it draw from that part only, with unchanged relative
+frequency.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class TrainingInterval:
     unit: str = "steps"
 
     def check(self) -> None:
-        """Raise StitchError unless the interval is one."""
+        """Raise StitchError unless the interval is valid."""
         check_choice("unit", self.unit, UNITS)
         for name, value in (("start", self.start), ("end", self.end)):
             if not isinstance(value, (int, float)):
@@ -97,13 +97,13 @@ def _percent(level: float, top: float, level_of_percent: Callable[[float], float
 
 
 class IntervalSampling:
-    """Mixed into a model's own sampling class."""
+    """Mixin for a model's own sampling class."""
 
     percents: tuple[float, float]  # of the interval's start and end
     levels: tuple[float, float]  # their sigmas, the lower first
 
     def percent_to_sigma(self, percent: float) -> float:
-        """The host's, and within the interval while gradients are recorded, which is in training only."""
+        """The host's; mapped into the interval while gradients are recorded, that is, in training only."""
         own: Any = super()
         if not torch.is_grad_enabled():
             return own.percent_to_sigma(percent)
@@ -114,7 +114,7 @@ class IntervalSampling:
 
 
 def limit_training(model: Any, interval: TrainingInterval) -> Any:
-    """A clone of `model` that the host's LoRA training sees in `interval` only; it samples as before.
+    """A clone of `model` that is trained in `interval` only; sampling is unchanged.
 
     Raises StitchError.
     """

@@ -40,7 +40,7 @@ export class Refusal extends Error {
   }
 }
 
-/** @param {ChartNode | undefined} node */
+/** @param {{type: string} | null | undefined} node */
 export function isJoinable(node) {
   return JOINABLE.includes(node?.type ?? "");
 }

@@ -23,13 +23,17 @@ const FINE_DECIMALS = 3;
 const FINE_DIGITS = 4;
 
 /**
- * Where the splits lie on the bar, or null where they have no place on it: noise that rises, or levels not known yet.
+ * Where the splits lie on the bar, or null where they have no place on it: noise that rises, levels not known yet, or
+ * counts of steps that this run is only a later part of.
  * @param {Spec} spec
  * @param {Run} run
  * @returns {number[] | null}
  */
 export function boundariesOf(spec, run) {
   if (spec.pattern.length) {
+    if (!countsSteps(run)) {
+      return null;
+    }
     return intervalsOf(resolve(spec, run)).slice(1).map((interval) => interval.start);
   }
   if (!canSplit(spec.unit, run)) {
@@ -39,10 +43,21 @@ export function boundariesOf(spec, run) {
 }
 
 /**
+ * Whether the steps of the whole schedule are those of the bar, as far as they are run, so that a pattern can be painted.
+ * @param {Run} run
+ */
+export function countsSteps({ steps, firstStep, totalSteps }) {
+  return firstStep === 0 && (totalSteps === null || totalSteps === steps);
+}
+
+/**
  * @param {string} unit
  * @param {Run} run
  */
 export function canSplit(unit, run) {
+  if (unit === "step") {
+    return run.firstStep !== null;
+  }
   if (!countsLevels(unit, run)) {
     return true;
   }
@@ -65,7 +80,7 @@ function boundaryOf(split, unit, run) {
     return found < 0 ? run.steps : found;
   }
   const step = unit === "steps" ? roundHalfUp(split * Number(run.totalSteps)) : split;
-  return clamp(step - run.firstStep, 0, run.steps);
+  return clamp(step - Number(run.firstStep), 0, run.steps);
 }
 
 /**
@@ -77,10 +92,10 @@ function boundaryOf(split, unit, run) {
  */
 export function splitAt(boundary, unit, run) {
   if (unit === "step") {
-    return boundary + run.firstStep;
+    return boundary + Number(run.firstStep);
   }
   if (!countsLevels(unit, run)) {
-    return roundFraction(boundary + run.firstStep, Number(run.totalSteps));
+    return roundFraction(boundary + Number(run.firstStep), Number(run.totalSteps));
   }
   if (unit === "steps") {
     return fractionAtLevel(boundary, run);
@@ -166,11 +181,11 @@ function roundest(low, high, fits) {
 export function valueAt(position, unit, run) {
   const place = clamp(position, 0, run.steps);
   if (unit === "step") {
-    return Math.round(place) + run.firstStep;
+    return Math.round(place) + Number(run.firstStep);
   }
   if (unit === "steps") {
     if (run.totalSteps !== null) {
-      return Number(((place + run.firstStep) / run.totalSteps).toFixed(FINE_DECIMALS));
+      return Number(((place + Number(run.firstStep)) / run.totalSteps).toFixed(FINE_DECIMALS));
     }
     return splitAt(Math.round(place), unit, run);
   }
@@ -284,7 +299,7 @@ export function addBoundary(spec, run, boundary) {
  */
 export function canAdd(spec, run) {
   if (spec.pattern.length) {
-    return stepsOfPattern(spec.pattern) === run.steps;
+    return countsSteps(run) && stepsOfPattern(spec.pattern) === run.steps;
   }
   return spec.splits.length < spec.stages - 1 && canSplit(spec.unit, run);
 }

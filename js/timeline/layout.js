@@ -47,7 +47,7 @@ export function percent(step, steps) {
  * @param {Run} run
  */
 export function markText(boundary, unit, run) {
-  const at = boundary + run.firstStep;
+  const at = boundary + (run.firstStep ?? 0);
   if (unit === "timestep" && run.timesteps) {
     return general(Number(run.timesteps[boundary].toFixed(2)));
   }

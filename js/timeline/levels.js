@@ -13,6 +13,7 @@ import { runOf } from "./schedule.js";
  * @property {number} first_step
  * @property {number} total_steps
  * @property {boolean} whole
+ * @property {boolean} [starts] whether the run starts where the whole schedule does
  * @property {number[]} fraction_sigmas
  */
 
@@ -99,7 +100,7 @@ export function plannedRun(plan, levels, knowsWhole) {
     if (knowsWhole) {
       return runOf(steps, { ...known, firstStep: levels.first_step, totalSteps: levels.total_steps });
     }
-    return runOf(steps, { ...known, totalSteps: levels.whole ? steps : null });
+    return runOf(steps, { ...known, firstStep: levels.starts ? 0 : null, totalSteps: levels.whole ? steps : null });
   }
   const total = wholeSteps(plan);
   const firstStep = Math.min(total - plan.steps + plan.start, total - 1);
@@ -107,7 +108,8 @@ export function plannedRun(plan, levels, knowsWhole) {
   if (knowsWhole) {
     return runOf(steps, { firstStep, totalSteps: total });
   }
-  return runOf(steps, { totalSteps: firstStep === 0 && steps === total ? steps : null });
+  const starts = firstStep === 0;
+  return runOf(steps, { firstStep: starts ? 0 : null, totalSteps: starts && steps === total ? steps : null });
 }
 
 /**

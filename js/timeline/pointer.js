@@ -1,6 +1,6 @@
 /** The pointer on the bar: hovering, dragging handles, painting steps, adding and removing splits. */
 
-import { addBoundary, boundariesOf, canAdd, meantHandle, moveBoundary, paint, removeBoundary } from "./edit.js";
+import { addBoundary, boundariesOf, canAdd, countsSteps, meantHandle, moveBoundary, paint, removeBoundary } from "./edit.js";
 import { beginChange, endChange, forwardPan, forwardWheel } from "./host.js";
 import { positionAt, stepAt } from "./layout.js";
 import { parseLoosely } from "./reading.js";
@@ -102,6 +102,9 @@ export class Pointer {
    * @param {number | "next"} brush
    */
   startPaint(event, { run }, spec, brush) {
+    if (!countsSteps(run)) {
+      return; // what is painted would count the whole schedule
+    }
     const { timeline } = this;
     try {
       const owners = resolve(spec, run);

@@ -24,7 +24,7 @@ export class ScheduleError extends Error {}
  * @property {number} steps
  * @property {number[] | null} sigmas levels between the steps, one more than there are steps; null where not known
  * @property {number[] | null} timesteps the same levels as t in [0, 1], 1 = pure noise
- * @property {number} firstStep of the full schedule
+ * @property {number | null} firstStep of the full schedule; null where a later part of an unknown one is seen
  * @property {number | null} totalSteps of the full schedule; null where only a part of an unknown one is seen
  * @property {((fraction: number) => number) | null} sigmaOfFraction the host's percent_to_sigma
  */
@@ -263,20 +263,25 @@ export function isPast(start, split, unit) {
  * @param {Spec} spec
  * @param {Run} run
  */
-function stepBounds({ splits, unit }, run) {
-  const total = run.totalSteps ?? run.steps;
+function stepBounds({ splits, unit }, { totalSteps, firstStep }) {
   if (unit === "steps") {
-    return splits.map((split) => roundHalfUp(split * total) - run.firstStep);
+    return splits.map((split) => roundHalfUp(split * Number(totalSteps)) - Number(firstStep));
   }
-  const beyond = splits.find((split) => split > total);
+  const beyond = totalSteps === null ? undefined : splits.find((split) => split > totalSteps);
   if (beyond !== undefined) {
     throw new ScheduleError(
-      `The split at step ${general(beyond)} lies beyond the ${total} steps of this run: lower it, or use unit` +
+      `The split at step ${general(beyond)} lies beyond the ${totalSteps} steps of this run: lower it, or use unit` +
         " steps, which counts in fractions.",
     );
   }
-  const first = run.totalSteps === null ? 0 : run.firstStep;
-  return splits.map((split) => split - first);
+  if (firstStep === null && splits.some((split) => split > 0)) {
+    throw new ScheduleError(
+      `The split at step ${general(Math.max(...splits))} counts from the start of the whole schedule, but this run is a` +
+        " later part of one whose steps are not known here: set unit to steps (a fraction of the whole)," +
+        " timestep or sigma.",
+    );
+  }
+  return splits.map((split) => split - (firstStep ?? 0));
 }
 
 /** @param {Spec["pattern"]} pattern */
@@ -285,24 +290,36 @@ export function stepsOfPattern(pattern) {
 }
 
 /**
+ * The pattern stands for the whole schedule, of which `run` may be a part.
  * @param {Spec["pattern"]} pattern
  * @param {Run} run
  */
 function ownersOfPattern(pattern, run) {
-  const total = stepsOfPattern(pattern);
-  if (total !== run.steps) {
-    throw new ScheduleError(
-      `The pattern adds up to ${total} steps, but this run has ${run.steps}: change the counts, or the` +
-        " steps of the sampler.",
-    );
-  }
   if (!isMonotone(run)) {
     throw new ScheduleError(
       "The sigmas of this run both rise and fall, so a pattern of steps cannot be followed: clear the" +
         " pattern and set unit to timestep or sigma.",
     );
   }
-  return pattern.flatMap(({ stage, steps }) => Array(steps).fill(stage));
+  const { steps, firstStep, totalSteps } = run;
+  const total = stepsOfPattern(pattern);
+  const bounds = pattern.slice(0, -1).map((_, index) => stepsOfPattern(pattern.slice(0, index + 1)));
+  if (firstStep === null) {
+    const shares = { stages: 0, unit: "steps", pattern: [], splits: bounds.map((bound) => bound / total) };
+    const [levels, splits] = levelsAndSplits(shares, run);
+    const entries = levels.slice(0, -1).map((start) => splits.filter((split) => isPast(start, split, "steps")).length);
+    return entries.map((entry) => pattern[entry].stage);
+  }
+  const isWhole = firstStep === 0 && totalSteps === steps;
+  if (totalSteps === null ? total < steps : total !== steps && total !== totalSteps) {
+    const place = isWhole || totalSteps === null ? `has ${steps}` : `is ${steps} steps of a schedule of ${totalSteps}`;
+    throw new ScheduleError(
+      `The pattern adds up to ${total} steps, but this run ${place}: change the counts, or the steps of the sampler.`,
+    );
+  }
+  const scale = totalSteps !== null && total === steps ? totalSteps / total : 1;
+  const places = bounds.map((bound) => roundHalfUp(bound * scale) - firstStep);
+  return Array.from({ length: steps }, (_, step) => pattern[places.filter((place) => step >= place).length].stage);
 }
 
 /** @param {Run} run */

@@ -1,6 +1,6 @@
 /** What the bar shows of a reading and of what a person does to it. Pure: no page, no graph, no state. */
 
-import { boundariesOf, canAdd } from "./edit.js";
+import { boundariesOf, canAdd, countsSteps } from "./edit.js";
 import { rulerMarks } from "./layout.js";
 import { parse, parseLoosely } from "./reading.js";
 import { ScheduleError, general, intervalsOf, resolve, runOf } from "./schedule.js";
@@ -130,7 +130,7 @@ export function runTold(reading, live) {
  * @param {Spec} spec
  * @param {number[]} owners
  */
-function statusText({ run, note, names, sure, unit, locked }, { gesture, hover, brush }, spec, owners) {
+function statusText({ run, note, names, sure, unit, locked, canPaint }, { gesture, hover, brush }, spec, owners) {
   const index = gesture?.index ?? null;
   if (index !== null && gesture?.leaving) {
     return "let go to remove this split";
@@ -144,11 +144,14 @@ function statusText({ run, note, names, sure, unit, locked }, { gesture, hover, 
     const level = (/** @type {string} */ sign, /** @type {number[] | null} */ values) => {
       return values ? ` · ${sign} ${about}${general(Number(values[hover].toPrecision(4)))}` : "";
     };
-    const step = `step ${hover + run.firstStep + 1}`;
+    const step = `step ${hover + (run.firstStep ?? 0) + 1}`;
     return `${step}${level("t", run.timesteps)}${level("σ", run.sigmas)} · ${names[owners[hover]]}`;
   }
   if (locked) {
     return `${note} · set over a link`;
+  }
+  if (canPaint && !countsSteps(run) && (spec.pattern.length || brush !== null)) {
+    return `${note} of a longer schedule, which a pattern counts`;
   }
   if (brush !== null) {
     return `drag over the bar to paint ${names[brush]}`;

@@ -313,7 +313,7 @@ def pack_module(node: Any, name: str) -> Any:
     """A module of the pack as the host loaded it."""
     import sys
 
-    return sys.modules[node.__module__.removesuffix(".nodes.calibration") + "." + name]
+    return sys.modules[node.__module__.rpartition(".nodes.")[0] + "." + name]
 
 
 @pytest.mark.parametrize(

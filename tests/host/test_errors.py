@@ -109,9 +109,15 @@ RESTART = torch.tensor([10.0, 5.0, 2.0, 8.0, 3.0, 0.0])
 wrong("a pattern too short", lambda kit: ksample(kit.schedule(pattern="1x2 2x2"), steps=5), SHORT)
 wrong("a pattern too long", lambda kit: ksample(kit.schedule(pattern="1x2 2x2"), steps=3), SHORT.replace("5:", "3:"))
 wrong(
-    "a pattern for the part of a run",
-    lambda kit: ksample(kit.schedule(pattern="1x2 2x2"), steps=5, start_step=2),
-    SHORT.replace("5:", "3:"),
+    "a pattern too short for the start of a run",
+    lambda kit: ksample(kit.schedule(pattern="1x2 2x2"), steps=8, last_step=6),
+    SHORT.replace("5:", "6:"),
+)
+wrong(
+    "a step for the end of a run",
+    lambda kit: ksample(kit.schedule(splits="3", unit="step"), steps=5, start_step=2),
+    "The split at step 3 counts from the start of the whole schedule, but this run is a later part of one whose steps"
+    " are not known here: set unit to steps (a fraction of the whole), timestep or sigma.",
 )
 wrong(
     "a pattern of guiders too short",

@@ -22,9 +22,9 @@ function levelRun(steps, levels = Array.from({ length: steps + 1 }, (_, step) =>
   return runOf(steps, { sigmas: levels, timesteps: levels, sigmaOfFraction: (fraction) => 1 - fraction, ...more });
 }
 
-function ownersOf({ splits, unit, pattern, stages, steps, levels }) {
+function ownersOf({ splits, unit, pattern, stages, steps, levels, first_step: firstStep = 0, total_steps: totalSteps = steps }) {
   const spec = parseSpec(splits, unit, pattern, stages);
-  return steps === undefined ? [] : resolve(spec, levelRun(steps, levels));
+  return steps === undefined ? [] : resolve(spec, levelRun(steps, levels, { firstStep, totalSteps }));
 }
 
 for (const golden of cases) {
@@ -47,7 +47,7 @@ test("a part of a known schedule counts on the whole", () => {
 });
 
 test("a part of an unknown schedule takes fractions of the noise range", () => {
-  const part = levelRun(4, [0.8, 0.6, 0.4, 0.2, 0.0], { totalSteps: null });
+  const part = levelRun(4, [0.8, 0.6, 0.4, 0.2, 0.0], { firstStep: null, totalSteps: null });
   assert.deepEqual(resolve(parseSpec("0.4", "steps", "", 2), part), [0, 1, 1, 1]);
   assert.deepEqual(resolve(parseSpec("0", "steps", "", 2), part), [1, 1, 1, 1]);
   assert.deepEqual(resolve(parseSpec("1", "steps", "", 2), part), [0, 0, 0, 0]);

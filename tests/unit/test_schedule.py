@@ -37,7 +37,8 @@ def run_of(steps: int, levels: list[float] | None = None, **place: Any) -> Traje
 
 def owners_of(case: dict[str, Any]) -> list[int]:
     spec = ScheduleSpec.parse(case["splits"], case["unit"], case["pattern"], case["stages"])
-    return list(spec.resolve(run_of(case["steps"], case.get("levels"))).owners) if "steps" in case else []
+    place = {name: case[name] for name in ("first_step", "total_steps") if name in case}
+    return list(spec.resolve(run_of(case["steps"], case.get("levels"), **place)).owners) if "steps" in case else []
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if "owners" in case], ids=lambda case: case["name"])
@@ -118,14 +119,14 @@ def test_a_part_of_a_known_schedule_counts_on_the_whole() -> None:
 
 
 def test_a_part_of_an_unknown_schedule_takes_fractions_of_the_noise_range() -> None:
-    run = run_of(4, [0.8, 0.6, 0.4, 0.2, 0.0], total_steps=None)
+    run = run_of(4, [0.8, 0.6, 0.4, 0.2, 0.0], first_step=None, total_steps=None)
     assert ScheduleSpec.parse("0.4", "steps", "", 2).resolve(run).owners == (0, 1, 1, 1)
     assert ScheduleSpec.parse("0", "steps", "", 2).resolve(run).owners == (1,) * 4
     assert ScheduleSpec.parse("1", "steps", "", 2).resolve(run).owners == (0,) * 4
 
 
 def test_fraction_1_of_a_rising_run_is_the_first_model_alone() -> None:
-    run = run_of(3, [0.0, 0.3, 0.6, 1.0], total_steps=None)
+    run = run_of(3, [0.0, 0.3, 0.6, 1.0], first_step=None, total_steps=None)
     assert ScheduleSpec.parse("1", "steps", "", 2).resolve(run).owners == (0,) * 3
 
 

@@ -1,4 +1,4 @@
-"""Refuses what a widget does not list: to the API some hosts let pass anything, and then take another setting."""
+"""Some hosts accept any value over the API and silently use another; refuse it."""
 
 from __future__ import annotations
 

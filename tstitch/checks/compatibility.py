@@ -16,7 +16,7 @@ from ..host.noise_levels import PROBES, mixing
 #: Others show that themselves: see `_mixes_alone`.
 UNMIXABLE = ("STABLE_CASCADE", "IMG_TO_IMG")
 
-#: Of the host's models that bring text of any width to their own first (Stable Zero123).
+#: Attributes of models that project text of any width to their own (Stable Zero123).
 TEXT_PROJECTIONS = ("cc_projection", "preprocess_text_embeds")
 
 #: Where the host keeps the width of the text a model reads: U-Nets, Flux and its like, Lumina, others.
@@ -86,7 +86,7 @@ def check_latent_formats(parts: Sequence[Part]) -> None:
 
 
 def check_mixable(parts: Sequence[Part]) -> None:
-    """Raise StitchError where two kinds of model meet that no change of coordinates connects."""
+    """Raise StitchError for two kinds of model that no change of coordinates connects."""
     kinds = [_kind(part.model) for part in parts]
     lead = kinds[-1]
     for part, kind in zip(parts, kinds, strict=True):
@@ -108,7 +108,7 @@ def check_resizable(name: str, patcher: Any) -> None:
 
 
 def check_sound(parts: Sequence[Part]) -> None:
-    """Raise StitchError where models would read the sound beside a picture at another scale than it has.
+    """Raise StitchError if models would read the sound beside a picture at different scales.
 
     The host's ModelSamplingAV (MiniMax H3) carries it times the ratio of the shifts of picture and sound.
     """
@@ -123,7 +123,7 @@ def check_sound(parts: Sequence[Part]) -> None:
 
 
 def check_controls(parts: Sequence[Part]) -> None:
-    """Raise StitchError where a ControlNet was made for a model of another layout than that of its stage."""
+    """Raise StitchError for a ControlNet that was made for another layout than the model of its stage."""
     networks = [part.model.model.diffusion_model for part in parts]
     for part, network in zip(parts, networks, strict=True):
         for control in controls_of(part.conditioning):
@@ -141,7 +141,7 @@ def check_controls(parts: Sequence[Part]) -> None:
 
 
 def check_latent_channels(latent_image: Any, name: str, latent_format: Any) -> None:
-    """Raise StitchError where the latent is of another family than the model; the host repairs empty ones only."""
+    """Raise StitchError if the latent is of another family than the model; the host only repairs empty ones."""
     if getattr(latent_image, "is_nested", False) or latent_image.shape[1] == latent_format.latent_channels:
         return
     raise StitchError(
@@ -151,7 +151,7 @@ def check_latent_channels(latent_image: Any, name: str, latent_format: Any) -> N
 
 
 def check_text_widths(parts: Sequence[Part]) -> None:
-    """Raise StitchError where the conditioning of a stage comes from another text encoder than its model's."""
+    """Raise StitchError if the conditioning of a stage comes from another text encoder than its model's."""
     for part, kind, entry in _conditioning_of(parts):
         width, shape = _text_width(part.model.model), getattr(entry.get("cross_attn"), "shape", None)
         if width is not None and shape is not None and shape[-1] != width:
@@ -161,7 +161,7 @@ def check_text_widths(parts: Sequence[Part]) -> None:
 
 
 def check_pooled_texts(parts: Sequence[Part]) -> None:
-    """Raise StitchError where the model of a stage reads a pooled form of the text that its conditioning lacks."""
+    """Raise StitchError if the model of a stage needs pooled text that its conditioning lacks."""
     for part, kind, entry in _conditioning_of(parts):
         if "pooled_output" not in entry and _needs_pooled_text(part.model.model, entry):
             raise StitchError(
@@ -189,7 +189,7 @@ def _text_width(model: Any) -> int | None:
 
 
 def _needs_pooled_text(model: Any, entry: dict[str, Any]) -> bool:
-    """Asks the host, whose models look for it in `entry` before anything else."""
+    """Asks the host's model, which looks for it in `entry` first."""
     try:
         model.encode_adm(**entry)
     except KeyError as missing:
@@ -200,7 +200,7 @@ def _needs_pooled_text(model: Any, entry: dict[str, Any]) -> bool:
 
 
 def _misfit(control: Any, network: Any) -> str | None:
-    """Why the outputs of `control` cannot be added to the blocks of `network`; None also where that cannot be told."""
+    """Why the outputs of `control` cannot be added to the blocks of `network`; None also if unknown."""
     if getattr(control, "control_weights", None) is not None:
         return _misfit_of_lora(control.control_weights, dict(network.named_modules()))
     made_for, found = _layout(getattr(control, "control_model", None)), _layout(network)
@@ -224,7 +224,7 @@ def _misfit_of_lora(weights: dict[str, Any], modules: dict[str, Any]) -> str | N
 
 
 def _layout(network: Any) -> str | None:
-    """Number and width of the blocks, as far as the host's classes tell."""
+    """Number and width of the blocks, if the host's classes show them."""
     if hasattr(network, "input_blocks") and hasattr(network, "num_res_blocks"):
         widths = [network.model_channels * factor for factor in network.channel_mult]
         levels = ", ".join(f"{count} x {width}" for count, width in zip(network.num_res_blocks, widths, strict=False))
@@ -240,7 +240,7 @@ class _Kind(NamedTuple):
 
 
 def _kind(patcher: Any) -> _Kind:
-    """By the model's sampling first, which a node may have exchanged."""
+    """By the model's sampling first, which a node may have replaced."""
     sampling = patcher.get_model_object("model_sampling")
     bases = type(sampling).__mro__
     for name in UNMIXABLE:
@@ -253,7 +253,7 @@ def _kind(patcher: Any) -> _Kind:
 
 
 def _mixes_alone(sampling: Any) -> bool:
-    """Whether it starts without noise, or with noise by the size of the picture."""
+    """Whether it starts without noise, or with noise that depends on the picture size."""
     small, large = (mixing(sampling, PROBES[0], side) for side in (1, 64))
     return small[1] == 0 or small != large
 

@@ -1,4 +1,4 @@
-"""Refuses values that are not what their socket promises: links through reroutes and other packs carry anything."""
+"""Refuses values of the wrong type: links through reroutes and other packs carry anything."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def check_single_latent(latent: dict[str, Any]) -> None:
 
 
 def check_vae(name: str, value: Any, latent_format: Any) -> None:
-    """Raise StitchError unless `value` decodes latents of that format, as far as the number of channels tells."""
+    """Raise StitchError unless `value` decodes latents of that format, judging by the number of channels."""
     if not hasattr(value, "decode"):
         raise _not_a("VAE", name, value, "a checkpoint loader or Load VAE")
     channels = getattr(value, "latent_channels", latent_format.latent_channels)

@@ -1,8 +1,8 @@
 """BK-SDM (arXiv 2305.15798): Stable Diffusion U-Nets with blocks removed, which the host does not load itself.
 
 Going down, each level keeps the first of its two residual-attention pairs; going up, the first and the last of three.
-Small and Tiny have no middle block, Tiny no innermost level either. Here every kept block goes by the number it has in
-Stable Diffusion, so that LoRAs made for that model find their layers.
+Small and Tiny have no middle block, Tiny no innermost level either. Every kept block has its number from Stable
+Diffusion, so that LoRAs made for that model find their layers.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ FAMILIES = {768: comfy.supported_models.SD15, 1024: comfy.supported_models.SD20}
 
 
 class _Copy(nn.Module):
-    """In place of the middle block: the host corrects the innermost skip in place, which must not be its output too."""
+    """Replaces the middle block: the host changes the innermost skip in place, so it must not be the output too."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.clone()
 
 
 class SlimUNet(UNetModel):
-    """The host's U-Net with one pair a level, its blocks numbered as in Stable Diffusion."""
+    """The host's U-Net with one pair per level, its blocks numbered as in Stable Diffusion."""
 
     input_blocks: nn.ModuleList
     output_blocks: nn.ModuleList

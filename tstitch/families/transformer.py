@@ -1,4 +1,4 @@
-"""One way in for all class-conditional transformers: DiT, SiT, REPA, Shortcut, U-ViT and the starter models."""
+"""One loader for all class-conditional transformers: DiT, SiT, REPA, Shortcut, U-ViT and the starter models."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def load_transformer(
     dtype: torch.dtype | None = None,
     heads: int = 0,
 ) -> tuple[Any, str]:
-    """A transformer as a MODEL, and what it is in words. Raises StitchError."""
+    """A transformer as a MODEL, and its description. Raises StitchError."""
     checkpoint = read_transformer(path, name)
     if is_starter(checkpoint):
         if prediction != "auto" or heads:

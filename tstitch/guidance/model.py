@@ -1,8 +1,8 @@
-"""A MODEL whose guidance asks a smaller model in place of asking the large one twice.
+"""A MODEL whose guidance uses a small model in place of a second call of the large one.
 
-Weak model: the negative is the small model's answer to the positive prompt, as in AutoGuidance (arXiv 2406.02507).
-Cheap negative: its answer to the negative prompt. Both cost one call of each model. Guidance can be limited to a part
-of the run (arXiv 2404.07724); outside of it the large model is asked once, for the positive prompt alone.
+Weak model: the negative is the small model's prediction for the positive prompt, as in AutoGuidance (arXiv 2406.02507).
+Cheap negative: its prediction for the negative prompt. Both cost one call of each model. Guidance can be limited to a
+part of the run (arXiv 2404.07724); outside it, the large model is called once, for the positive prompt.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ KEY = "sampler_calc_cond_batch_function"
 
 @dataclass(frozen=True)
 class Guidance:
-    """What the person asked for."""
+    """The settings of the node."""
 
     mode: str = MODES[0]
     start_percent: float = 0.0  # of the run, where guidance begins
@@ -90,7 +90,7 @@ def guided_model(model: Any, weak_model: Any, guidance: Guidance) -> Any:
 
 
 def check_guider_kind(guider: Any) -> None:
-    """Raise StitchError unless the guider asks for a positive and a negative answer in the host's usual way."""
+    """Raise StitchError unless the guider combines a positive and a negative prediction in the host's usual way."""
     if type(guider).predict_noise is not CFGGuider.predict_noise or "negative" not in guider.original_conds:
         raise StitchError(
             f"Small-Model Guidance takes the place of the negative answer, but the guider {type(guider).__name__} asks"
@@ -99,7 +99,7 @@ def check_guider_kind(guider: Any) -> None:
 
 
 def weak_guider(weak_model: Any, template: Any, prompt: str) -> CFGGuider:
-    """The host's own guider for the weak model's answer to one prompt of `template`."""
+    """The host's own guider for the weak model's prediction for one prompt of `template`."""
     guider = CFGGuider(weak_model)
     guider.model_options = comfy.model_patcher.create_model_options_clone(weak_model.model_options)
     guider.original_conds = own_conditioning({"positive": template.original_conds[prompt]})
@@ -128,7 +128,7 @@ def run_guided(guidance: Guidance, weak: Any, template: Any, call: SampleCall, r
 
 
 class GuidedSampler(StageSampler):
-    """The real sampler, run on the large model with the weak one at its side."""
+    """The real sampler, run on the large model and the weak one."""
 
     def __init__(self, sampler: Any, lead: Stage, weak: Stage, start: float, end: float, swap: bool) -> None:
         super().__init__(sampler)
@@ -143,7 +143,7 @@ class GuidedSampler(StageSampler):
 
 
 class GuidedRouter(StageRouter):
-    """The denoiser the sampler calls: the large model, whose second answer the weak one gives."""
+    """The denoiser the sampler calls: the large model, with the weak one for the second prediction."""
 
     def __init__(self, lead: Stage, weak: Stage, start: float, end: float, swap: bool) -> None:
         super().__init__(lead, [weak, lead], swap)
@@ -202,14 +202,14 @@ class GuidedRouter(StageRouter):
 
 
 def _answers(earlier: Any, args: dict[str, Any], conds: list[Any]) -> list[Tensor]:
-    """Of the large model, by a function that another patch has put there, or else as the host asks."""
+    """Predictions of the large model, by another patch's function if there is one, else as the host does."""
     if earlier is not None:
         return earlier({**args, "conds": conds})
     return comfy.samplers.calc_cond_batch(args["model"], conds, args["input"], args["sigma"], args["model_options"])
 
 
 def _unguided(earlier: Any, args: dict[str, Any]) -> list[Tensor]:
-    """The positive answer alone: guidance of any weight between it and itself changes nothing."""
+    """The positive prediction twice: guidance between equal predictions changes nothing."""
     cond, uncond = args["conds"]
     answers = _answers(earlier, args, [cond, None])
     return answers if uncond is None else [answers[0], answers[0]]

@@ -1,4 +1,4 @@
-"""Devices that work on while Python goes on."""
+"""Devices that work asynchronously."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WITH_EVENTS = ("cuda", "xpu")
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for the work on `device`, where it is done out of order."""
+    """Wait for pending work on `device`, if it is asynchronous."""
     if device.type != "cpu":
         wait = getattr(getattr(torch, device.type, None), "synchronize", None)
         if wait is not None:

@@ -1,6 +1,6 @@
 """Tells the page that queued a run which model is at which step, a few times a second.
 
-Nothing is asked of the device: steps and seconds are those that the report counts on the CPU anyway.
+Costs no device synchronisation: steps and seconds are those of the report, counted on the CPU.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class PageWatch:
 
 
 def watch_for_page() -> PageWatch | None:
-    """For the node that is being executed; None where nobody could look on."""
+    """A watch for the node that is being executed; None without a server."""
     context = executing_context()
     return None if context is None or page_server() is None else PageWatch(context.node_id)
 
@@ -75,7 +75,7 @@ def workflow_id(extra_data: dict[str, Any]) -> str | None:
 
 
 def describe(report: Report) -> dict[str, Any]:
-    """What is known of a run before it starts: names by stage, [stage, steps] of each interval, noise levels."""
+    """The constant part of the messages: names by stage, [stage, steps] of each interval, noise levels."""
     assert report.schedule is not None
     assert report.trajectory is not None
     return {
@@ -88,7 +88,7 @@ def describe(report: Report) -> dict[str, Any]:
 
 
 def progress(report: Report, finished: bool) -> dict[str, Any]:
-    """What has been done: seconds by stage, and the seconds a step of each takes (None for one not measured yet)."""
+    """Progress: seconds by stage, and seconds per step of each (None if not measured yet)."""
     assert report.schedule is not None
     done = report.schedule.owners[: report.step]
     steps = [done.count(stage) for stage in range(len(report.uses))]

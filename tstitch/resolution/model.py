@@ -1,7 +1,7 @@
-"""A MODEL that is asked at fewer latent pixels, while the sampler keeps its state, noise and history at full size.
+"""A MODEL that runs at fewer latent pixels, while the sampler keeps its state, noise and history at full size.
 
-The host enters the model's guider at the smaller size, so that it resizes masks, hints and conditioning itself. Each
-call is taken down, its noise level is that of the smaller latent, and the answer is brought up (`scaling`).
+The host enters the model's guider at the smaller size, so it resizes masks, hints and conditioning itself. Each call is
+scaled down, gets the noise level of the smaller latent, and its prediction is scaled up again (`scaling`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ALWAYS = 1e8  # the host's sigma of "from the very start" lies above
 
 
 def low_resolution(model: Any, scale: float) -> Any:
-    """A clone of `model` that is asked at `scale` of the height and width of its latents. Raises StitchError."""
+    """A clone of `model` that runs at `scale` times the latent height and width. Raises StitchError."""
     check_model("model", model)
     check_scale(scale)
     check_resizable("model", model)
@@ -87,23 +87,23 @@ def check_scale(scale: object) -> None:
 
 
 def scale_of(patcher: Any) -> float:
-    """Of the height and width at which a MODEL is asked; 1 where it is the run's own."""
+    """Scale of a MODEL's latent height and width; 1 if it runs at full size."""
     return float(patcher.get_attachment(ATTACHMENT) or 1.0)
 
 
 def size_at(scale: float, patcher: Any, shape: Sequence[int]) -> tuple[int, int]:
-    """Height and width of the latents a model is asked at. Raises StitchError where nothing would be left."""
+    """Latent height and width at `scale`. Raises StitchError if nothing would be left."""
     height, width = shape[-2:]
     if min(height, width) * scale < 1:
         raise StitchError(
-            f"A latent of {width} x {height} at scale {scale:g} has less than one value a side: raise the scale, or"
+            f"A latent of {width} x {height} at scale {scale:g} has less than one value per side: raise the scale, or"
             " sample without Low-Resolution Model."
         )
     return smaller_size(height, width, scale, patch_of(patcher))
 
 
 def patch_of(patcher: Any) -> int:
-    """What height and width of a model's latents are best multiples of: its patch, or its U-Net's levels."""
+    """Height and width should be multiples of this: the model's patch, or the levels of its U-Net."""
     network = patcher.model.diffusion_model
     patch = getattr(network, "patch_size", None)
     if isinstance(patch, (tuple, list)):
@@ -159,11 +159,11 @@ class SmallerLevel:
         return sigmas.new_tensor([self.sigma(float(sigma)) for sigma in sigmas.cpu()])
 
     def of_percent(self, percent: float) -> float:
-        """Where a percent of the run begins, as the smaller latent has it."""
+        """The sigma of a percent of the run, for the smaller latent."""
         return self.bound(float(self.sampling.percent_to_sigma(percent)))
 
     def bound(self, sigma: float) -> float:
-        """As `sigma`, of a level that may stand for "from the very start" or "to the very end"."""
+        """As `sigma`, for levels that may mean "from the very start" or "to the very end"."""
         return self.sigma(sigma) if 0 < sigma < ALWAYS else sigma
 
     def down(self, latent: Tensor) -> Tensor:
@@ -173,7 +173,7 @@ class SmallerLevel:
 
 
 class FullSizeSampler:
-    """Given to the host in place of the sampler: runs that one at full size, on the model at the smaller size."""
+    """Replaces the sampler: runs it at full size, on the model at the smaller size."""
 
     def __init__(
         self, sampler: Any, level: SmallerLevel, noise: Tensor, latent_image: Tensor, sigmas: Tensor, mask: Any
@@ -203,14 +203,14 @@ class FullSizeSampler:
 
 
 def run_sigmas(sampler: Any, sigmas: Tensor) -> Tensor:
-    """The noise levels of the run itself, where `sampler` is run at smaller sizes, else `sigmas`."""
+    """Noise levels of the full-size run if `sampler` belongs to a low-resolution model, else `sigmas`."""
     while isinstance(sampler, FullSizeSampler):
         sampler, sigmas = sampler.inner, sampler.sigmas
     return sigmas
 
 
 def level_of_run(sampler: Any, sigma: float) -> float:
-    """Where a noise level of the run lies at the smaller sizes at which `sampler` is run."""
+    """A noise level of the run, as seen at the smaller sizes at which `sampler` runs."""
     levels: list[SmallerLevel] = []
     while isinstance(sampler, FullSizeSampler):
         levels.append(sampler.level)
@@ -268,7 +268,7 @@ class LowResolutionDenoiser:
         return {**options, POST_CFG: [function for function in functions if id(function) in known]}, late
 
     def fit_times(self) -> None:
-        """Have conditioning, ControlNets and hooks begin and end at the noise of the run, not of the smaller latent."""
+        """Make conditioning, ControlNets and hooks begin and end at the run's noise, not the smaller latent's."""
         of_percent, conds = self._level.of_percent, getattr(self.inner, "conds", {})
         for entries in conds.values():
             for entry in entries:

@@ -27,7 +27,7 @@ class StageUse:
         self.seconds += seconds
 
     def seconds_per_step(self, steps: int) -> float | None:
-        """Of `steps` that are done; the first call is left out where there are more. None where none is done."""
+        """Mean over `steps` finished steps, without the first call if there are more. None if no step is finished."""
         if steps == 0 or self.calls_done == 0:
             return None
         if self.calls_done == 1:
@@ -36,7 +36,7 @@ class StageUse:
 
 
 class Watch(Protocol):
-    """Looks on while a report is filled in."""
+    """Is notified while a report is filled in."""
 
     def begin(self, report: Report) -> None: ...
 
@@ -63,7 +63,7 @@ class Call(NamedTuple):
 
 @dataclass
 class Report:
-    """Filled in while a run goes on; calls and seconds are counted where a stage answers the sampler."""
+    """Filled in during a run; calls and seconds are counted where the router calls a stage."""
 
     uses: list[StageUse]
     schedule: Schedule | None = None
@@ -79,7 +79,7 @@ class Report:
 
     @classmethod
     def of(cls, names: Sequence[str], watch: Watch | None = None) -> Report:
-        """For the stages `names` in run order; `watch` looks on."""
+        """For the stages `names` in run order; `watch` is notified."""
         return cls([StageUse(name) for name in names], watch=watch)
 
     @property
@@ -93,7 +93,7 @@ class Report:
         trajectory: Trajectory,
         sizes: Mapping[int, tuple[int, int] | None] | None = None,
     ) -> None:
-        """sizes: by stage, the latent height and width at which it is asked where they are not those of the run."""
+        """sizes: by stage, its latent height and width if they differ from the run's."""
         self.schedule, self.trajectory, self.sizes = schedule, trajectory, dict(sizes or {})
         self.uses = [StageUse(use.name) for use in self.uses]
         self._step, self._clock = 0, None

@@ -26,7 +26,7 @@ from ..host.latents import packed
 from ..host.levels import filled, followed, level_of, unfollowed
 from ..host.memory import POLICIES, StageLoader, fits_together, share_weights, unload_model
 from ..host.model_options import with_additions
-from ..host.noise_levels import Conversion, conversion
+from ..host.noise_levels import Conversion, conversion, warn_once
 from ..resolution.model import (
     FullSizeSampler,
     LowResolutionDenoiser,
@@ -42,7 +42,7 @@ from .report import Report
 
 @dataclass(frozen=True)
 class Stitch:
-    """What the person asked for: the schedule, how the models share memory, and where the outcome is told."""
+    """A request: the schedule, the memory policy, and the report to fill in."""
 
     spec: ScheduleSpec
     memory: str
@@ -138,7 +138,7 @@ class Stage:
             self.patcher.patch_model(load_weights=False)
 
     def _lacks_object_patches(self) -> bool:
-        """As after the host has evicted the model."""
+        """True after the host has evicted the model."""
         patches = self.patcher.object_patches.items()
         return any(comfy.utils.get_attr(self.patcher.model, name) is not patch for name, patch in patches)
 
@@ -148,7 +148,7 @@ class Stage:
             self.patcher.unpatch_model(unpatch_weights=False)
 
     def pass_over(self, level: float) -> None:
-        """Let time go on for this stage in a step that another one takes."""
+        """Advance the keyframes of this stage during another stage's step."""
         if self.conversion is not None:
             level = self.conversion(level)[0]
         for denoiser in self._low_resolution:
@@ -171,7 +171,7 @@ class Stage:
 
 
 class Waypoint:
-    """Stands in for the sampler of a stage that does not lead: notes what was prepared and goes on to the next."""
+    """Sampler of a stage that does not lead: stores what the host prepared and enters the next stage."""
 
     def __init__(self, stage: Stage, proceed: Callable[[], Any]) -> None:
         self._stage, self._proceed = stage, proceed
@@ -183,11 +183,11 @@ class Waypoint:
         self._stage.prepared(model_wrap, extra_args)
         self._stage.put_away()
         self.result = self._proceed()
-        return noise  # the host scales what it takes for the samples of this stage, and nobody reads them
+        return noise  # the host scales these as the stage's samples, but nobody reads them
 
 
 class StageSampler:
-    """A sampler that runs the real one on several models, and is that one in all else."""
+    """Wraps the real sampler to run it on several models; all other attributes are the real one's."""
 
     def __init__(self, sampler: Any) -> None:
         self._sampler = sampler
@@ -303,8 +303,8 @@ class Router(StageRouter):
 def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_last: Callable[[Any], Any]) -> Any:
     """Sample once over all stages.
 
-    guiders: one a stage in run order, the finishing one last, each free to be changed; run_last: runs the last guider
-    with the sampler it is given and returns its result. Raises StitchError before anything is loaded.
+    guiders: one per stage in run order, the finishing one last; they may be changed. run_last: runs the last guider
+    with the given sampler and returns its result. Raises StitchError before anything is loaded.
     """
     separate_patchers(guiders)
     parts = parts_of(stitch.names, guiders)
@@ -314,6 +314,12 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
     if trajectory.steps < 1:
         return run_last(call.sampler)
     schedule = stitch.spec.resolve(trajectory)
+    if stitch.spec.counts_otherwise(trajectory):
+        warn_once(
+            "T-Stitch: the pattern has as many steps as this run, but counts the whole schedule, of which the run is a"
+            " part (img2img, a hi-res pass, a later start): its counts are read as shares of the whole. For the steps"
+            " of this run alone, set splits in unit timestep or sigma."
+        )
     used = schedule.stages
     check_asked([parts[index] for index in used], call.latent_image)
     sizes = latent_sizes([guiders[index].model_patcher for index in used], call.noise)
@@ -356,7 +362,7 @@ def run_together(
 
 
 def latent_sizes(patchers: Sequence[Any], noise: Any) -> list[tuple[int, int] | None]:
-    """Height and width at which each model is asked, None where they are those of the run. Raises StitchError."""
+    """Latent height and width of each model, None if they are the run's. Raises StitchError."""
     sizes: list[tuple[int, int] | None] = []
     for patcher in patchers:
         scale = scale_of(patcher)
@@ -367,23 +373,23 @@ def latent_sizes(patchers: Sequence[Any], noise: Any) -> list[tuple[int, int] | 
 
 
 def is_of_outer_run(sampler: Any) -> bool:
-    """Whether `sampler` is that of a run of which this one is a stage."""
+    """Whether `sampler` belongs to an outer run of which this run is a stage."""
     while isinstance(sampler, FullSizeSampler):
         sampler = sampler.inner
     return isinstance(sampler, (Waypoint, StageSampler))
 
 
 def enter(stage: Stage, proceed: Callable[[], Any], call: SampleCall, sigmas: Tensor) -> Any:
-    """Have the host prepare `stage`, and go on with it in that state."""
+    """Have the host prepare `stage`, and continue inside that state."""
     waypoint = Waypoint(stage, proceed)
     call.on(stage.guider, waypoint, sigmas)
     return waypoint.result
 
 
 def prepare_loading(memory: str, stages: Sequence[Stage], latent_shape: Sequence[int], nested: bool) -> None:
-    """Leave the loading of each model to its first step, unless all may and can stay on the device.
+    """Defer the loading of each model to its first step, unless all may and can stay on the device.
 
-    nested: this run is a stage of another one, which leaves the loading of its models to it.
+    nested: this run is a stage of another run, and loads its own models.
     """
     alone = len(stages) == 1
     if alone and not nested:
@@ -398,7 +404,7 @@ def prepare_loading(memory: str, stages: Sequence[Stage], latent_shape: Sequence
 
 
 def separate_patchers(guiders: Sequence[Any]) -> None:
-    """Where stages have one MODEL between them, give each a clone: hooks of the conditioning register on it."""
+    """Give stages that share a MODEL a clone each: hooks of the conditioning register on the MODEL."""
     for index, guider in enumerate(guiders):
         if isinstance(guider, CFGGuider) and any(
             guider.model_patcher is later.model_patcher for later in guiders[index + 1 :]

@@ -1,7 +1,7 @@
 """Figures as IMAGE tensors, in one style that can be read at the size of a node's preview.
 
 matplotlib is imported when the first figure is drawn, and only its object interface is used: no pyplot, no display,
-no global settings. The figures bring a dark ground of their own, so a dark and a light page show the same.
+no global settings. The figures have their own dark background, so they look the same on a dark and a light page.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def new_axes(
 
 
 def add_legend(axes: Any, **options: Any) -> None:
-    """A legend of the labelled curves, where matplotlib finds room for it."""
+    """A legend of the labelled curves, placed by matplotlib."""
     legend = axes.legend(
         fontsize=TEXT - 2, labelcolor=INK, facecolor=PAPER, edgecolor=FAINT, framealpha=0.85, **options
     )
@@ -73,7 +73,7 @@ def add_legend(axes: Any, **options: Any) -> None:
 
 
 def short(pattern: str, length: int = 28) -> str:
-    """A pattern that leaves room for the curves beside it."""
+    """A pattern shortened to leave room for the curves."""
     return pattern if len(pattern) <= length else pattern[: length - 3].rsplit(" ", 1)[0] + " ..."
 
 

@@ -43,7 +43,7 @@ UNUSED = ("Embed_0", "pos_embed")  # log-variances of the loss, and the fixed po
 
 
 class _Inert(tuple):
-    """Stands in for the optimizer's records: keeps what it is given and does nothing."""
+    """Replaces the optimizer's objects: keeps its arguments and does nothing."""
 
     def __new__(cls, *values: Any, **_: Any) -> _Inert:
         return super().__new__(cls, values)
@@ -73,7 +73,7 @@ _INERT_MODULES = re.compile(r"optax\._src\.\w+")
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Reads arrays in dicts, lists and tuples. Raises StitchError at any other name, before anything of it runs."""
+    """Reads arrays in dicts, lists and tuples. Raises StitchError for any other name before running it."""
 
     def __init__(self, file: IO[bytes], name: str) -> None:
         super().__init__(file)

@@ -1,4 +1,4 @@
-"""Weight files as people have them: what they are wrapped in, and what is wrong with them."""
+"""Reads weight files in all layouts that people have, and explains damaged ones."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from ...errors import StitchError
 
 #: Where training scripts keep the weights in a file, best first: averaged weights draw better than raw ones.
 WRAPPERS = ("ema", "params_ema", "ema_state_dict", "state_dict", "model", "params")
-#: What compilers, parallel training and whole-pipeline files put before each name.
+#: Prefixes that compilers, parallel training and whole-pipeline files add to each name.
 PREFIXES = ("module.", "_orig_mod.", "model.diffusion_model.", "diffusion_model.")
-#: The weight that holds what the others of a saved model do not tell: metadata, in JSON, a byte an element. The host
-#: keeps what it must know of quantized layers so; the header of a file that it saves is its own.
+#: Pseudo-weight holding metadata as JSON bytes, as the host's own for quantized layers; the host writes its own file
+#: header.
 FACTS = "tstitch.facts"
 #: What command lines, and arrays and numbers of numpy, are pickled by.
 PLAIN_VALUES: tuple[Any, ...] = (
@@ -44,13 +44,13 @@ class Checkpoint:
     metadata: dict[str, str] = field(default_factory=dict)
 
     def number(self, key: str) -> int:
-        """A number of the metadata; 0 where they do not tell."""
+        """A number of the metadata; 0 if it is missing."""
         value = self.metadata.get(key, "")
         return int(value) if re.fullmatch(r"[0-9]{1,6}", value) else 0
 
 
 def read_checkpoint(path: str | Path, name: str | None = None) -> Checkpoint:
-    """As `read_whole_checkpoint`, of a file that holds one network: its own names. Raises StitchError."""
+    """As `read_whole_checkpoint`, for a file with one network, by its own names. Raises StitchError."""
     checkpoint = read_whole_checkpoint(path, name)
     return replace(checkpoint, state=_without_prefix(checkpoint.state))
 
@@ -73,12 +73,12 @@ def read_whole_checkpoint(path: str | Path, name: str | None = None) -> Checkpoi
 
 
 def with_facts(state: Mapping[str, Tensor], facts: Mapping[str, str]) -> dict[str, Tensor]:
-    """The weights of a model that is being saved, and what its loader finds again as metadata."""
+    """The weights of a model that is being saved, plus metadata for its loader."""
     return {**state, FACTS: torch.tensor(list(json.dumps(facts).encode()), dtype=torch.uint8)}
 
 
 def weight_of(checkpoint: Checkpoint, key: str, ndim: int, family: str) -> Tensor:
-    """The weight that a family is known by. Raises StitchError unless it is there with so many dimensions."""
+    """The weight that identifies a family. Raises StitchError unless it exists with this many dimensions."""
     weight = checkpoint.state.get(key)
     if weight is None:
         keys = ", ".join(sorted(checkpoint.state)[:2])

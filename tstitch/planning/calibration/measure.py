@@ -1,7 +1,7 @@
 """Measures a calibration with the host's own guiders, with one model at a time on the device.
 
-First the base model samples as ever, once a seed, and what it was asked and answered in each step is kept in main
-memory. Then every other model is entered by the host in turn, and asked the same in place of sampling.
+The base model samples once per seed; inputs and predictions are kept in RAM. Every other model then predicts from the
+same inputs.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Settings:
 
 
 class Point(NamedTuple):
-    """What the base model was asked at the start of a step, and its answer, in main memory."""
+    """Input and prediction of the base model at the start of a step, in RAM."""
 
     sigma: float
     x: Tensor
@@ -94,7 +94,7 @@ class Recorder:
 
 
 class RecordingSampler:
-    """The real sampler, unchanged in what it computes."""
+    """The real sampler, with its model calls recorded."""
 
     def __init__(self, sampler: Any, levels: Sequence[float], mixing: Mixing) -> None:
         self._sampler, self._levels, self._mixing = sampler, levels, mixing
@@ -122,7 +122,7 @@ class RecordingSampler:
 
 
 class ReplaySampler:
-    """Stands in for the sampler of a model: asks it what the base model was asked."""
+    """Replaces the sampler of a model: predicts from the recorded inputs."""
 
     def __init__(
         self,
@@ -156,7 +156,7 @@ class ReplaySampler:
 
 
 class Progress:
-    """One bar, with previews, over the steps of all runs; interrupts come through it too."""
+    """One progress bar, with previews, over the steps of all runs; also raises interrupts."""
 
     def __init__(self, model: Any, total: int) -> None:
         self._callback, self._total, self._done = latent_preview.prepare_callback(model, total), total, 0
@@ -204,7 +204,7 @@ def calibrate(
     """Measure all models of `parts`, in run order with the base model last, on the base model's trajectory.
 
     names: of the inputs, for messages. latent: the host's LATENT; its batch and that of the conditioning count as
-    samples. Raises StitchError, before anything is loaded where the models cannot be compared.
+    samples. Raises StitchError before anything is loaded if the models cannot be compared.
     """
     check_inputs(names, parts, latent)
     guiders = [part.plain_guider(settings.cfg) for part in parts]
@@ -232,12 +232,12 @@ class Calibrator:
         self._levels = [trajectory.sigmas[step] for step in steps]
         self._timesteps = tuple(trajectory.timesteps[step] for step in steps)
         self._seeds = [(settings.seed + run) % 2**64 for run in range(settings.seeds)]
-        self._runs: list[list[Point]] = []  # one a seed
+        self._runs: list[list[Point]] = []  # one per seed
         self._tallies = [Tally(name, len(steps)) for name in names]
         self._progress = Progress(base, settings.seeds * (settings.steps + len(steps) * (len(guiders) - 1)))
 
     def run_base(self) -> None:
-        """Sample with the base model, once a seed."""
+        """Sample with the base model, once per seed."""
         for seed in self._seeds:
             sampler = sampler_object(self._settings.sampler_name)
             recording = RecordingSampler(sampler, self._levels, Mixing.of(self._sampling))
@@ -248,7 +248,7 @@ class Calibrator:
                 self._tallies[-1].add(step, point.denoised, point)
 
     def replay(self, index: int) -> None:
-        """Ask another model what the base model was asked."""
+        """Predict with another model from the base model's inputs."""
         guider = self._guiders[index]
         sampling = guider.model_patcher.get_model_object("model_sampling")
         to_model = conversion(self._sampling, sampling, self._levels, self._names[index])
@@ -281,7 +281,7 @@ class Calibrator:
 
 
 def check_inputs(names: Sequence[str], parts: Sequence[ModelStage], latent: Any) -> None:
-    """Raise StitchError where a socket holds something else, or a MODEL that is several already."""
+    """Raise StitchError for a value of the wrong type, or a MODEL that is stitched already."""
     for name, part in zip(names, parts, strict=True):
         check_model(name, part.model)
         if is_stitched(part.model):
@@ -314,7 +314,7 @@ def calibrated_steps(trajectory: Trajectory) -> list[int]:
 
 
 def points_of(recording: RecordingSampler, levels: Sequence[float], sampler_name: str) -> list[Point]:
-    """One point a level. Raises StitchError where the sampler goes its own way."""
+    """One point per level. Raises StitchError for samplers with their own noise levels."""
     if len(recording.points) < len(levels):
         raise StitchError(
             f"The sampler {sampler_name} stops at {len(recording.points)} of the {len(levels)} noise levels of its"
@@ -340,7 +340,7 @@ def run_guider(
 
 
 def _kept(values: Tensor, mask: Tensor | None = None) -> Tensor:
-    """A copy in main memory, 0 outside of `mask`."""
+    """A copy in RAM, 0 outside `mask`."""
     kept = values if mask is None else values * mask
     return kept.detach().to("cpu", copy=True)
 

@@ -13,7 +13,7 @@ ROWS = 14  # of the table of alternatives at most
 
 
 def profile_chart(profile: Profile) -> Tensor:
-    """Milliseconds of a step as bars with the spread, and how much faster than the finishing model. IMAGE."""
+    """Milliseconds per step as bars with the spread, and the speed-up over the finishing model. IMAGE."""
     height = 300 + 110 * len(profile.models)
     figure, axes = new_axes("Time of a step", "milliseconds", "", height=height, grid="x")
     base = profile.timings[-1].step

@@ -1,0 +1,194 @@
+// "Stitch into one loop": on the menu of a sampler, in its toolbox, and as a command.
+
+import { app } from "../../scripts/app.js";
+import { chainOf, isJoinable, Refusal, survey } from "./convert/chain.js";
+import { GraphError } from "./convert/chart.js";
+import { ask } from "./convert/dialog.js";
+import { applyToPage, chartOfPage } from "./convert/live.js";
+import { planOf } from "./convert/plan.js";
+import { say } from "./convert/sentences.js";
+import { textsIn } from "./convert/texts.js";
+
+/** @typedef {import("./convert/sentences.js").Sentence} Sentence */
+
+export const COMMAND = "TStitch.StitchIntoLoop";
+const MOST_CHAINS = 256;
+
+/** @type {Record<string, string>} */
+let texts = {};
+
+/**
+ * @param {string} kind
+ * @param {Record<string, string | number>} [values]
+ */
+function words(kind, values = {}) {
+  return say({ kind, values }, texts);
+}
+
+function language() {
+  return String(app.extensionManager?.setting?.get("Comfy.Locale") ?? "en").split("-")[0];
+}
+
+/** The texts of the page's language, for menus, which cannot wait for them. */
+export async function loadTexts() {
+  texts = await textsIn(language());
+}
+
+/** The graph that is shown. */
+function shownGraph() {
+  return app.canvas?.graph ?? app.graph;
+}
+
+/**
+ * Whether a node is a sampler of a chain that can be joined.
+ * @param {any} node
+ */
+export function isInChain(node) {
+  if (!isJoinable(node) || !node.graph) {
+    return false;
+  }
+  try {
+    const chart = chartOfPage(node.graph);
+    planOf(chart, chainOf(chart, String(node.id)));
+    return true;
+  } catch (error) {
+    return passOver(error);
+  }
+}
+
+/**
+ * @param {unknown} error
+ * @returns {false}
+ */
+function passOver(error) {
+  if (error instanceof Refusal || error instanceof GraphError) {
+    return false;
+  }
+  throw error;
+}
+
+/**
+ * What the menu of a node has for it.
+ * @param {any} node
+ */
+export function menuItems(node) {
+  return isInChain(node) ? [{ content: words("command"), callback: () => void stitch(node) }] : [];
+}
+
+/** The command: the chain of the selected sampler, or else every chain of the graph that is shown. */
+export async function stitchSelected() {
+  const selected = [...(app.canvas?.selectedItems ?? [])].filter(isJoinable);
+  await stitch(selected[0] ?? null);
+}
+
+/**
+ * @param {any} node null for every chain of the graph
+ */
+export async function stitch(node) {
+  await loadTexts();
+  const graph = node?.graph ?? shownGraph();
+  /** @type {string[]} */
+  let chains;
+  /** @type {Sentence[]} */
+  let differences;
+  try {
+    ({ chains, differences } = whatToJoin(graph, node));
+  } catch (error) {
+    passOver(error);
+    await refuse(error);
+    return;
+  }
+  if (differences.length && !(await confirm(differences))) {
+    return;
+  }
+  change(graph, () => chains.reduce((count, id) => count + joinNow(graph, id), 0));
+}
+
+/**
+ * @param {any} graph
+ * @param {any} node
+ * @throws {Refusal | GraphError}
+ */
+function whatToJoin(graph, node) {
+  const chart = chartOfPage(graph);
+  if (node) {
+    const id = String(node.id);
+    return { chains: [id], differences: planOf(chart, chainOf(chart, id)).differences };
+  }
+  const { last, refused } = survey(chart);
+  const chains = last.slice(0, MOST_CHAINS);
+  if (!chains.length) {
+    throw new Refusal(refused[0] ?? { kind: "none", values: {} });
+  }
+  return { chains, differences: chains.flatMap((id) => planOf(chart, chainOf(chart, id)).differences) };
+}
+
+/**
+ * @param {any} graph
+ * @param {string} id
+ * @returns {number} how many samplers became one loop
+ */
+function joinNow(graph, id) {
+  const chart = chartOfPage(graph);
+  if (!chart.nodes.has(id)) {
+    return 0; // it went with another chain
+  }
+  const plan = planOf(chart, chainOf(chart, id));
+  const made = applyToPage(graph, plan, (type) => window.LiteGraph.createNode(type));
+  app.canvas.selectItems?.(made);
+  return plan.samplers;
+}
+
+/**
+ * One step for the page's undo.
+ * @param {any} graph
+ * @param {() => number} action
+ */
+function change(graph, action) {
+  app.canvas.emitBeforeChange?.();
+  graph.beforeChange?.();
+  let count = 0;
+  try {
+    count = action();
+  } finally {
+    graph.afterChange?.();
+    app.canvas.emitAfterChange?.();
+    graph.setDirtyCanvas(true, true);
+  }
+  app.extensionManager?.toast?.add({ severity: "success", summary: words("done", { count }), life: 5000 });
+}
+
+/** @param {Sentence[]} differences */
+function confirm(differences) {
+  const sentences = [...new Set(differences.map((sentence) => say(sentence, texts)))];
+  return ask({
+    title: words("title"),
+    intro: words("intro"),
+    sentences,
+    close: words("cancel"),
+    confirm: words("doIt"),
+  });
+}
+
+/** @param {any} error */
+function refuse(error) {
+  const sentence = error instanceof Refusal ? say(error.sentence, texts) : error.message;
+  return ask({ title: words("refused"), intro: "", sentences: [sentence], close: words("close"), confirm: null });
+}
+
+/**
+ * Older pages ask the type of a node for its menu, and no extension.
+ * @param {any} type
+ * @param {any} definition
+ */
+export function addToOldMenu(type, { name }) {
+  if (!isJoinable({ type: name }) || "collectNodeMenuItems" in app) {
+    return;
+  }
+  const { getExtraMenuOptions } = type.prototype;
+  type.prototype.getExtraMenuOptions = function (/** @type {any} */ canvas, /** @type {any[]} */ options) {
+    const more = getExtraMenuOptions?.call(this, canvas, options);
+    options.unshift(...menuItems(this));
+    return more;
+  };
+}
