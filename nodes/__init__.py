@@ -13,6 +13,7 @@ from . import (
     guiders,
     loaders,
     low_resolution,
+    own_steps,
     planning,
     samplers,
     schedule,
@@ -35,6 +36,7 @@ NODES = [
     *sweep.NODES,
     *planning.NODES,
     *auto.NODES,
+    *own_steps.NODES,
 ]
 
 

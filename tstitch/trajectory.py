@@ -59,6 +59,17 @@ def timesteps_of(sigmas: Sequence[float], model_sampling: Any) -> tuple[float, .
     return tuple(0.0 if sigma <= 0 else (t - bottom) / (top - bottom) for sigma, t in zip(sigmas, found, strict=True))
 
 
+def sigma_of_timestep(t: float, model_sampling: Any) -> float:
+    """The other way round: the sigma of a noise level t in [0, 1]."""
+    bottom, top = (
+        float(model_sampling.timestep(torch.tensor(float(sigma))))
+        for sigma in (model_sampling.sigma_min, model_sampling.sigma_max)
+    )
+    if bottom < top:
+        bottom = min(bottom, 0.0)
+    return float(model_sampling.sigma(torch.tensor(bottom + t * (top - bottom))))
+
+
 def _is_whole(levels: tuple[float, ...], timesteps: tuple[float, ...], model_sampling: Any) -> bool:
     if len(levels) < 2 or levels[-1] > float(model_sampling.sigma_min) * (1 + 1e-4):
         return False
