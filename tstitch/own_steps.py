@@ -19,9 +19,9 @@ from torch import Tensor
 from .checks.choices import check_choice
 from .errors import StitchError
 from .schedule import MAX_STAGES, NUMBER, check_splits, parse_splits
-from .trajectory import sigma_of_timestep
+from .trajectory import sigma_of_noise, sigma_of_timestep
 
-UNITS = ("steps", "timestep", "sigma")
+UNITS = ("steps", "timestep", "sigma", "noise")
 MOST_STEPS = 10_000
 FINE = (1000, 500, 200, 100, 50)  # steps of the schedule that is read as a curve: the most of which none coincide
 COARSE = 8  # of the one that tells how it ends
@@ -72,6 +72,8 @@ class OwnSteps:
             return split
         if self.unit == "timestep":
             return sigma_of_timestep(split, model_sampling)
+        if self.unit == "noise":
+            return sigma_of_noise(split, model_sampling)
         return whole.at(split)
 
     def _check(self, bounds: Sequence[float]) -> None:

@@ -11,6 +11,7 @@ from comfy.samplers import KSampler
 from torch import Tensor
 
 from .checks.choices import check_choice
+from .host.noise_levels import Mixing
 from .schedule import Trajectory
 
 
@@ -38,6 +39,7 @@ def read_trajectory(sigmas: Tensor, model_sampling: Any, full_schedule: FullSche
         sigma_of_fraction=lambda fraction: float(model_sampling.percent_to_sigma(fraction)),
         first_step=full_schedule.first_step if full_schedule else 0,
         total_steps=full_schedule.total_steps if full_schedule else None,
+        noises=noises_of(levels, model_sampling),
     )
 
 
@@ -57,6 +59,18 @@ def timesteps_of(sigmas: Sequence[float], model_sampling: Any) -> tuple[float, .
     if bottom < top:
         bottom = min(bottom, 0.0)
     return tuple(0.0 if sigma <= 0 else (t - bottom) / (top - bottom) for sigma, t in zip(sigmas, found, strict=True))
+
+
+def noises_of(sigmas: Sequence[float], model_sampling: Any) -> tuple[float, ...]:
+    """The share of noise r / (1 + r), with r the ratio of noise to signal: it means the same for every model."""
+    pairs = map(Mixing.of(model_sampling).at, sigmas)
+    return tuple(b / (a + b) if a > 0 else 1.0 for a, b in pairs)
+
+
+def sigma_of_noise(noise: float, model_sampling: Any) -> float:
+    """The other way round."""
+    found = Mixing.of(model_sampling)
+    return found.sigma_of_ratio(noise / (1 - noise)) if noise < 1 else found.sigma_max
 
 
 def sigma_of_timestep(t: float, model_sampling: Any) -> float:

@@ -18,6 +18,7 @@ import { colourOf, textColourOn } from "./palette.js";
  * @property {[number, number][]} intervals [stage, steps] in order
  * @property {number[]} [sigmas] the levels of the run, one more than there are steps
  * @property {number[]} [timesteps]
+ * @property {number[]} [noises]
  * @property {string | null} levelsKey what the graph was like that the levels are of; null where that is not known
  */
 

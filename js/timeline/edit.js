@@ -7,6 +7,8 @@ import {
   countsLevels,
   intervalsOf,
   isReached,
+  isShare,
+  levelsIn,
   levelsAndSplits,
   resolve,
   roundHalfUp,
@@ -46,7 +48,7 @@ export function canSplit(unit, run) {
   if (!countsLevels(unit, run)) {
     return true;
   }
-  const levels = unit === "timestep" ? run.timesteps : run.sigmas;
+  const levels = levelsIn(unit, run);
   if (!levels || (unit === "steps" && !run.sigmaOfFraction)) {
     return false;
   }
@@ -85,9 +87,9 @@ export function splitAt(boundary, unit, run) {
   if (unit === "steps") {
     return fractionAtLevel(boundary, run);
   }
-  const levels = /** @type {number[]} */ (unit === "timestep" ? run.timesteps : run.sigmas);
+  const levels = /** @type {number[]} */ (levelsIn(unit, run));
   const low = boundary < run.steps ? levels[boundary] : 0;
-  const high = boundary > 0 ? levels[boundary - 1] : unit === "timestep" ? 1 : Infinity;
+  const high = boundary > 0 ? levels[boundary - 1] : isShare(unit) ? 1 : Infinity;
   return roundest(low, high, (value) => boundaryOf(value, unit, run) === boundary);
 }
 
@@ -168,10 +170,10 @@ export function valueAt(position, unit, run) {
     }
     return splitAt(Math.round(place), unit, run);
   }
-  const levels = /** @type {number[]} */ (unit === "timestep" ? run.timesteps : run.sigmas);
+  const levels = /** @type {number[]} */ (levelsIn(unit, run));
   const step = Math.min(Math.floor(place), run.steps - 1);
   const level = levels[step] + (place - step) * (levels[step + 1] - levels[step]);
-  return unit === "timestep" ? Number(level.toFixed(FINE_DECIMALS)) : Number(level.toPrecision(FINE_DIGITS));
+  return isShare(unit) ? Number(level.toFixed(FINE_DECIMALS)) : Number(level.toPrecision(FINE_DIGITS));
 }
 
 /**

@@ -183,9 +183,9 @@ function stepsNote(steps, planned, connected, setting) {
  * The run that the server told of, with the pattern that it had.
  * @param {LiveState} live
  */
-function runTold({ steps, sigmas, timesteps, intervals }) {
+function runTold({ steps, sigmas, timesteps, noises, intervals }) {
   const pattern = intervals.map(([stage, count]) => ({ stage, steps: count }));
-  return { ...runOf(steps, { sigmas: sigmas ?? null, timesteps: timesteps ?? null }), pattern };
+  return { ...runOf(steps, { sigmas: sigmas ?? null, timesteps: timesteps ?? null, noises: noises ?? null }), pattern };
 }
 
 class Timeline {
@@ -200,7 +200,7 @@ class Timeline {
     this.width = 240;
     /** @type {LiveState | null} */
     this.live = null;
-    /** @type {{key: string | null, sigmas: number[], timesteps: number[]} | null} levels of the last run */
+    /** @type {{key: string | null, sigmas: number[], timesteps: number[], noises: number[] | null} | null} levels of the last run */
     this.measured = null;
     /** @type {number | null} */
     this.hover = null;
@@ -237,7 +237,7 @@ class Timeline {
     let run = plan ? plannedRun(plan, found, kind.samples) : runOf(assumedSteps(splits, unit, pattern, inputs.length));
     const measured = this.measured?.key === key && this.measured.sigmas.length === run.steps + 1 ? this.measured : null;
     if (measured) {
-      run = { ...run, sigmas: measured.sigmas, timesteps: measured.timesteps };
+      run = { ...run, sigmas: measured.sigmas, timesteps: measured.timesteps, noises: measured.noises };
     }
     const setting = plan ? unknownSetting(sampler) : undefined;
     const texts = [kind.splits, "unit", ...(this.canPaint ? ["pattern"] : [])];
@@ -448,7 +448,8 @@ class Timeline {
   setLive(state) {
     this.live = state;
     if (state?.sigmas && state.timesteps && state.levelsKey !== null) {
-      this.measured = { key: state.levelsKey, sigmas: state.sigmas, timesteps: state.timesteps };
+      const { levelsKey: key, sigmas, timesteps, noises = null } = state;
+      this.measured = { key, sigmas, timesteps, noises };
     }
     if (this.drawing.root.isConnected) {
       this.draw();

@@ -43,7 +43,7 @@ def test_one_stage_is_the_scheduler_itself(kind: str, scheduler: str) -> None:
 
 
 @pytest.mark.parametrize("scheduler", ["simple", "normal", "sgm_uniform", "karras", "beta"])
-@pytest.mark.parametrize(("unit", "split"), [("timestep", 0.875), ("sigma", 0.6), ("steps", 0.25)])
+@pytest.mark.parametrize(("unit", "split"), [("timestep", 0.875), ("sigma", 0.6), ("noise", 0.86), ("steps", 0.25)])
 def test_the_stages_meet_at_the_boundary(scheduler: str, unit: str, split: float) -> None:
     sampling = sampling_of("flow", shift=3.0)
     own = sigmas("3, 5", str(split), unit, scheduler)
@@ -52,7 +52,7 @@ def test_the_stages_meet_at_the_boundary(scheduler: str, unit: str, split: float
     assert len(found) == 9
     assert found[-1] == 0
     assert (found[:-1] > found[1:]).all()
-    expected = {"timestep": sigma_of_timestep(0.875, sampling), "sigma": 0.6}.get(unit)
+    expected = {"timestep": sigma_of_timestep(0.875, sampling), "sigma": 0.6, "noise": 0.86}.get(unit)
     if expected is not None:
         assert float(found[3]) == pytest.approx(expected, abs=1e-7)
     else:
@@ -109,7 +109,7 @@ def test_the_node_takes_the_joined_model_too(host_nodes: ModuleType) -> None:
         (("3, 3, 3", "0.5, 0.8", "timestep"), "must fall, as the noise does"),
         (("3, 3, 3", "0.5, 0.5", "timestep"), "Stage 2 has 3 steps, but no noise between its boundaries"),
         (("3, 3", "0", "sigma"), "Stage 1 has 3 steps, but no noise between its boundaries"),
-        (("3, 3", "0.5", "step"), "unit must be one of steps, timestep, sigma, got step."),
+        (("3, 3", "0.5", "step"), "unit must be one of steps, timestep, sigma, noise, got step."),
         (("3, 3", "0.5", "sigma", "fast"), "scheduler must be one of"),
         (("3, 3", "0.5", "sigma", "simple", "5"), "2 stages need 2 shifts, or none, got 1."),
         (("3, 3", "0.5", "sigma", "simple", "5, x"), 'shifts must be numbers above 0 such as "5, 8"'),
