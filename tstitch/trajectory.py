@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from comfy.samplers import KSampler
 from torch import Tensor
 
 from .checks.choices import check_choice
+from .errors import StitchError
 from .host.noise_levels import Mixing
 from .schedule import Trajectory
 
@@ -95,6 +97,21 @@ def check_sampler(sampler_name: str, scheduler: str) -> None:
     """Raise StitchError for a name that the host's KSampler does not know, and would take its first one for."""
     check_choice("sampler_name", sampler_name, KSampler.SAMPLERS)
     check_choice("scheduler", scheduler, KSampler.SCHEDULERS)
+
+
+def check_sigmas(name: str, sigmas: Any) -> None:
+    """Raise StitchError unless `sigmas` are noise levels that fall from step to step."""
+    if not isinstance(sigmas, Tensor) or sigmas.ndim != 1:
+        raise StitchError(f"{name} is of type {type(sigmas).__name__}, not SIGMAS: connect BasicScheduler or its like.")
+    levels = [float(sigma) for sigma in sigmas.cpu()]
+    if len(levels) < 2:
+        raise StitchError(f"{name} holds no step: connect a scheduler with one step or more.")
+    for before, now in pairwise(levels):
+        if not now < before:
+            raise StitchError(
+                f"{name} must fall from step to step, but {before:g} comes before {now:g}: connect a scheduler that"
+                " leads to the image."
+            )
 
 
 def ksampler_schedule(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import comfy.model_base
 import pytest
 import torch
 from comfy.model_base import ModelType
