@@ -14,7 +14,7 @@ from ..tstitch.files import write_whole
 from ..tstitch.planning.calibration.measure import Settings, calibrate
 from ..tstitch.planning.calibration.record import Calibration
 from ..tstitch.planning.calibration.views import views
-from .inputs import CATEGORY, connected, measured_stages, numbered, small_inputs
+from .inputs import CATEGORY, check_widgets, checked, connected, measured_stages, numbered, small_inputs
 from .samplers import step_inputs
 
 CalibrationType = io.Custom("TSTITCH_CALIBRATION")
@@ -104,6 +104,10 @@ class TStitchCalibrate(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, sampler_name: str | None = None, scheduler: str | None = None) -> bool | str:
+        return checked(lambda: check_widgets(cls, sampler_name=sampler_name, scheduler=scheduler))
+
+    @classmethod
     def execute(
         cls,
         final_model: Any,
@@ -190,6 +194,10 @@ class TStitchLoadCalibration(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, file: str | None = None) -> bool | str:
+        return file is None or checked(lambda: check_is_there(file))
+
+    @classmethod
     def fingerprint_inputs(cls, file: str, tolerance: float) -> tuple[Any, ...]:
         path = loading_path(file)
         return file, tolerance, path.stat().st_mtime_ns if path.is_file() else None
@@ -226,6 +234,11 @@ def loading_path(file: str) -> Path:
     if not any(path.is_relative_to(os.path.abspath(folder)) for folder in folders):
         raise elsewhere
     return path
+
+
+def check_is_there(file: str) -> None:
+    if not loading_path(file).is_file():
+        raise StitchError(f"The file {file} is gone: choose another, or save it again.")
 
 
 def saving_path(prefix: str) -> Path:

@@ -11,12 +11,12 @@ from comfy_api.latest import io
 
 from ..tstitch.checks.inputs import check_latent
 from ..tstitch.errors import StitchError
-from ..tstitch.planning.plan.request import GOALS, ORDERS, Request, check_latent_shape, check_widgets, make_plan
+from ..tstitch.planning.plan.request import GOALS, ORDERS, Request, check_latent_shape, check_request, make_plan
 from ..tstitch.planning.plan.views import plan_chart, plan_table, profile_chart
 from ..tstitch.planning.profile.measure import ProfileJob, profile_models
 from ..tstitch.planning.profile.record import Profile
 from .calibration import calibration_input, check_calibration
-from .inputs import CATEGORY, checked, connected, measured_stages, numbered, small_inputs
+from .inputs import CATEGORY, check_widgets, checked, connected, measured_stages, numbered, small_inputs
 
 ProfileType = io.Custom("TSTITCH_PROFILE")
 
@@ -195,7 +195,10 @@ class TStitchPlan(io.ComfyNode):
     def validate_inputs(
         cls, goal: str | None = None, budget: float | None = None, steps: int | None = None, order: str | None = None
     ) -> bool | str:
-        return checked(lambda: check_widgets(goal, budget, steps, order))
+        return checked(
+            lambda: check_request(goal, budget, steps, order),
+            lambda: check_widgets(cls, goal=goal, budget=budget, steps=steps, order=order),
+        )
 
     @classmethod
     def execute(

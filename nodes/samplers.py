@@ -17,7 +17,7 @@ from ..tstitch.stitch.model import ModelStage, stitched_for_one_run
 from ..tstitch.stitch.report import Report
 from ..tstitch.stitch.run import Stitch
 from ..tstitch.trajectory import FullSchedule, ksampler_schedule
-from .inputs import CATEGORY, checked, memory_input, number_input, small_inputs, unit_input
+from .inputs import CATEGORY, check_widgets, checked, memory_input, number_input, small_inputs, unit_input
 
 NAMES = ("small_model", "model")
 SWITCH = ("enable", "disable")
@@ -112,6 +112,12 @@ def check_sockets(model: Any, latent_image: Any, needed: dict[str, Any], optiona
             check_conditioning(name, value)
 
 
+def check_fraction(fraction: float | str | None, unit: str | None) -> None:
+    """Before the run, in which None comes over a link. Raises StitchError."""
+    if fraction is not None and unit is not None:
+        read_fraction(fraction, unit)
+
+
 def read_fraction(fraction: float | str, unit: str) -> float:
     split = read_number("fraction", fraction)
     check_splits((split,), unit, "fraction")
@@ -159,8 +165,17 @@ class TStitchKSampler(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, fraction: float | str | None = None, unit: str | None = "steps") -> bool | str:
-        return fraction is None or unit is None or checked(lambda: read_fraction(fraction, unit))
+    def validate_inputs(
+        cls,
+        fraction: float | str | None = None,
+        unit: str | None = "steps",
+        sampler_name: str | None = None,
+        scheduler: str | None = None,
+        memory: str | None = None,
+    ) -> bool | str:
+        values = {"fraction": fraction, "unit": unit, "memory": memory}
+        values |= {"sampler_name": sampler_name, "scheduler": scheduler}
+        return checked(lambda: check_fraction(fraction, unit), lambda: check_widgets(cls, **values))
 
     @classmethod
     def execute(
@@ -238,8 +253,20 @@ class TStitchKSamplerAdvanced(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, fraction: float | str | None = None, unit: str | None = "steps") -> bool | str:
-        return fraction is None or unit is None or checked(lambda: read_fraction(fraction, unit))
+    def validate_inputs(
+        cls,
+        fraction: float | str | None = None,
+        unit: str | None = "steps",
+        sampler_name: str | None = None,
+        scheduler: str | None = None,
+        memory: str | None = None,
+        add_noise: str | None = None,
+        return_with_leftover_noise: str | None = None,
+    ) -> bool | str:
+        values = {"fraction": fraction, "unit": unit, "memory": memory, "add_noise": add_noise}
+        values |= {"sampler_name": sampler_name, "scheduler": scheduler}
+        values |= {"return_with_leftover_noise": return_with_leftover_noise}
+        return checked(lambda: check_fraction(fraction, unit), lambda: check_widgets(cls, **values))
 
     @classmethod
     def execute(

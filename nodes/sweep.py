@@ -10,7 +10,7 @@ from ..tstitch.checks.inputs import check_vae
 from ..tstitch.stitch.model import ModelStage
 from ..tstitch.sweep.run import Sweep, parse_entries
 from ..tstitch.sweep.views import decoded, draw_grid, qualities, speed_quality_figure, table
-from .inputs import CATEGORY, checked
+from .inputs import CATEGORY, check_widgets, checked
 from .samplers import check_sockets, model_inputs, stage_inputs, step_inputs
 
 
@@ -70,8 +70,19 @@ class TStitchSweep(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, fractions: str | None = None, unit: str | None = "steps") -> bool | str:
-        return fractions is None or unit is None or checked(lambda: parse_entries(fractions, unit))
+    def validate_inputs(
+        cls,
+        fractions: str | None = None,
+        unit: str | None = "steps",
+        sampler_name: str | None = None,
+        scheduler: str | None = None,
+        memory: str | None = None,
+    ) -> bool | str:
+        choices = {"unit": unit, "memory": memory, "sampler_name": sampler_name, "scheduler": scheduler}
+        return checked(
+            lambda: fractions is None or unit is None or parse_entries(fractions, unit),
+            lambda: check_widgets(cls, **choices),
+        )
 
     @classmethod
     def execute(
