@@ -37,17 +37,17 @@ def rows(job: Job) -> Iterator[Row]:
         for name, model in runs
     ]
     low = [runs[0], (POLICIES[0], family.stitched(turns(family), POLICIES[0]))]
+    choices = (True, False) if hasattr(mm, "MAX_PINNED_MEMORY") else (None,)
     cells += [
-        ({"room": "low VRAM", "run": name, "pinned": is_pinned}, partial(measure, family, model, LOW, is_pinned))
+        ({"room": "low VRAM", "run": name, "pinned": choice}, partial(measure, family, model, LOW, choice))
         for name, model in low
-        for is_pinned in (True, False)
+        for choice in choices
     ]
     yield from job.cells(cells)
     del family, runs, low, cells
     Card().clean_up()
-    yield from job.cells(
-        [({"after": name}, partial(leftovers, families(job.dry)["starter"](), error)) for name, error in ERRORS.items()]
-    )
+    small = families(job.dry)["starter"]()
+    yield from job.cells([({"after": name}, partial(leftovers, small, error)) for name, error in ERRORS.items()])
 
 
 def turns(family: Family) -> str:

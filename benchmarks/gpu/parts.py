@@ -20,10 +20,10 @@ class Part(NamedTuple):
 
 #: By name, in the order in which they run. The limits and two starts of a process add up to eight minutes.
 PARTS = {
-    "exactness": Part("exactness", "Stitched samples against the stock sampler, bit for bit", 90),
-    "overhead": Part("overhead", "What stitching costs beside the stock sampler", 110),
-    "stages": Part("stages", "Fractions, lower resolutions, and guidance by the small model", 80),
-    "memory": Part("memory", "Memory, switches, and what is left after errors", 80),
+    "exactness": Part("exactness", "Stitched samples against the stock sampler, bit for bit", 80),
+    "overhead": Part("overhead", "What stitching costs beside the stock sampler", 100),
+    "stages": Part("stages", "Fractions, lower resolutions, and guidance by the small model", 100),
+    "memory": Part("memory", "Memory, switches, and what is left after errors", 75),
     "report": Part("report_seconds", "The report's seconds against the device's clock", 20),
     "compile": Part("compiled", "torch.compile of each stage", 60),
 }
