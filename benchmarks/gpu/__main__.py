@@ -37,8 +37,16 @@ def run_all(folder: Path, dry: bool, names: Sequence[str]) -> Row:
 
     print(f"Writing to {folder}", flush=True)
     parts = {name: part._replace(limit=stretched(part.limit, dry)) for name, part in PARTS.items()}
-    limits = {"parts": parts, "total": stretched(TOTAL, dry), "start_limit": stretched(START, dry)}
-    return Runner(folder, dry, partial(start_child, dry=dry), on_change, **limits).run(names)
+    runner = Runner(
+        folder,
+        dry,
+        partial(start_child, dry=dry),
+        on_change,
+        parts=parts,
+        total=stretched(TOTAL, dry),
+        start_limit=stretched(START, dry),
+    )
+    return runner.run(names)
 
 
 if __name__ == "__main__":
