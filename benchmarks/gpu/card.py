@@ -6,7 +6,7 @@ import gc
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import median
 from typing import Any
 
@@ -66,7 +66,7 @@ class Card:
         run()
         return self.between(start, self.mark())
 
-    def measure(self, runs: dict[str, Run], rounds: int, within: float) -> dict[str, list[float]]:
+    def measure(self, runs: Mapping[str, Run], rounds: int, within: float) -> dict[str, list[float]]:
         """Seconds of each run, round by round, after one to warm up: all take turns.
 
         within: seconds after which no other round begins; one is measured in any case.

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.gpu.card import Card
 from benchmarks.gpu.families import Family, families
-from benchmarks.gpu.parts import Job, Row
+from benchmarks.gpu.parts import Cell, Job, Row
 from tstitch.stitch.run import POLICIES
 
 NAMES = {True: "dit 256", False: "flux"}  # by dry
@@ -31,7 +31,7 @@ def rows(job: Job) -> Iterator[Row]:
     runs = [("large alone", family.large)]
     runs += [(policy, family.stitched(turns(family), policy)) for policy in POLICIES]
     rooms = {"ample": None, "1.2 times the larger model": TIGHT}
-    cells = [
+    cells: list[Cell] = [
         ({"room": room, "run": name}, partial(measure, family, model, share))
         for room, share in rooms.items()
         for name, model in runs

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks.gpu.card import Card, ratio
+from benchmarks.gpu.card import Card, Run, ratio
 from benchmarks.gpu.families import Family, families
 from benchmarks.gpu.parts import Job, Row
 from benchmarks.timing import ideal
@@ -58,7 +58,7 @@ def measure(family: Family, rounds: int) -> Row:
     }
 
 
-def profile(run: partial[object], steps: int) -> list[Row]:
+def profile(run: Run, steps: int) -> list[Row]:
     """The pack's functions by their own time, in microseconds a step."""
     profiler = cProfile.Profile()
     profiler.runcall(run)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 Row = dict[str, Any]
+Cell = tuple[Mapping[str, Any], Callable[[], Row]]  # labels, and what measures the rest of its row
 
 
 class Part(NamedTuple):
@@ -49,13 +50,13 @@ class Job:
         """Seconds that the part may still begin something in."""
         return self.ends - time.monotonic() - self.reserve
 
-    def cells(self, cells: list[tuple[Row, Callable[[], Row]]]) -> Iterator[Row]:
+    def cells(self, cells: Sequence[Cell]) -> Iterator[Row]:
         """A row of each cell: its labels, and what it measured or why it failed. When time is up the rest is named."""
         for number, (labels, measure) in enumerate(cells):
             if self.left <= 0:
                 yield {"left out": [" ".join(map(str, labels.values())) for labels, _ in cells[number:]]}
                 return
-            yield labels | attempt(measure)
+            yield {**labels, **attempt(measure)}
 
 
 def attempt(measure: Callable[[], Row]) -> Row:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from statistics import median
 
@@ -34,7 +34,7 @@ def rows(job: Job) -> Iterator[Row]:
         Card().clean_up()
 
 
-def timed(runs: dict[str, Run], rounds: int) -> dict[str, list[float]]:
+def timed(runs: Mapping[str, Run], rounds: int) -> dict[str, list[float]]:
     return Card().measure(runs, rounds, WITHIN)
 
 

@@ -39,9 +39,8 @@ FOLLOWED_OPERATIONS = frozenset((*_ARITHMETIC.split(), *_SHAPES.split(), *_REFLE
 CONVERSIONS = frozenset(("to", "cuda", "xpu", "cpu", "type", "type_as", "float", "double", "half", "bfloat16"))
 #: What makes new tensors of plain numbers.
 MADE: dict[str, Callable[..., Tensor]] = {
-    name: function
-    for function in (torch.ones, torch.zeros)
-    for name in (function.__name__, f"new_{function.__name__}", f"{function.__name__}_like")
+    **dict.fromkeys(("ones", "new_ones", "ones_like"), torch.ones),
+    **dict.fromkeys(("zeros", "new_zeros", "zeros_like"), torch.zeros),
 }
 MADE_OF_NUMBERS = frozenset(("tensor", "as_tensor", "new_tensor", "full", "new_full", "full_like"))
 
