@@ -12,7 +12,7 @@ from comfy_api.torch_helpers import set_torch_compile_wrapper
 
 from benchmarks.gpu.card import Card
 from benchmarks.gpu.families import Family, dit, families
-from benchmarks.gpu.parts import Job, Row
+from benchmarks.gpu.parts import Cell, Job, Row
 from tstitch.stitch.model import ModelStage, stitch_model
 from tstitch_testing.sampling import stitch_of
 
@@ -26,12 +26,9 @@ DRY_CASES = {"both": CASES["both"]}
 def rows(job: Job) -> Iterator[Row]:
     family = families(True)["dit 256"]() if job.dry else dit("DiT cut to 4 and 6 blocks, 256", 16, CUT, 10)
     yield {"title": family.name, "steps": family.steps}
-    yield from job.cells(
-        [
-            ({"compiled": name}, partial(measure, family, case, job.dry))
-            for name, case in (DRY_CASES if job.dry else CASES).items()
-        ]
-    )
+    cases = DRY_CASES if job.dry else CASES
+    cells: list[Cell] = [({"compiled": name}, partial(measure, family, case, job.dry)) for name, case in cases.items()]
+    yield from job.cells([*cells, ({"stock sampler": "large"}, partial(measure_stock, family, job.dry))])
 
 
 def measure(family: Family, case: tuple[bool, bool], dry: bool) -> Row:
