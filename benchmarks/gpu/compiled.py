@@ -12,22 +12,23 @@ from comfy_api.torch_helpers import set_torch_compile_wrapper
 
 from benchmarks.gpu.card import Card
 from benchmarks.gpu.families import Family, dit, families
-from benchmarks.gpu.parts import Job, Row
+from benchmarks.gpu.parts import Cell, Job, Row
 from tstitch.stitch.model import ModelStage, stitch_model
 from tstitch_testing.sampling import stitch_of
 
 CUT = ((4, 384, 6), (6, 1152, 16))  # DiTs at real width with few blocks, as each block is compiled by itself
 FRACTION, OTHER_FRACTION = 0.4, 0.6
-ROUNDS = 3
-CASES = {"small": (True, False), "large": (False, True), "both": (True, True)}
+ROUNDS, WITHIN = 5, 5.0  # seconds
+CASES = {"both": (True, True), "small": (True, False), "large": (False, True)}
+DRY_CASES = {"both": CASES["both"]}
 
 
 def rows(job: Job) -> Iterator[Row]:
     family = families(True)["dit 256"]() if job.dry else dit("DiT cut to 4 and 6 blocks, 256", 16, CUT, 10)
     yield {"title": family.name, "steps": family.steps}
-    yield from job.cells(
-        [({"compiled": name}, partial(measure, family, case, job.dry)) for name, case in CASES.items()]
-    )
+    cases = DRY_CASES if job.dry else CASES
+    cells: list[Cell] = [({"compiled": name}, partial(measure, family, case, job.dry)) for name, case in cases.items()]
+    yield from job.cells([*cells, ({"stock sampler": "large"}, partial(measure_stock, family, job.dry))])
 
 
 def measure(family: Family, case: tuple[bool, bool], dry: bool) -> Row:
@@ -46,7 +47,7 @@ def measure(family: Family, case: tuple[bool, bool], dry: bool) -> Row:
     card.seconds(runs[1])
     after_second = sum(map(len, graphs.values()))
     found = runs[0]()
-    seconds = card.medians({"compiled": runs[0], "plain": plain}, ROUNDS)
+    seconds = card.measure({"compiled": runs[0], "plain": plain}, ROUNDS, WITHIN)
     row: Row = {
         "graphs": after_first,
         "recompiles": sum(map(len, graphs.values())) - sum(after_first.values()),
@@ -57,6 +58,18 @@ def measure(family: Family, case: tuple[bool, bool], dry: bool) -> Row:
     }
     torch.compiler.reset()
     return row
+
+
+def measure_stock(family: Family, dry: bool) -> Row:
+    """Graphs of three runs of the stock sampler, with which the stitched ones compare."""
+    torch.compiler.reset()
+    graphs: list[Any] = []
+    model, after = compiled(family.large, graphs, dry), []
+    for _ in range(3):
+        family.sample(model)
+        after.append(len(graphs))
+    torch.compiler.reset()
+    return {"graphs": {"large": after[0]}, "recompiles": after[-1] - after[0]}
 
 
 def compiled(model: Any, graphs: list[Any], dry: bool) -> Any:
