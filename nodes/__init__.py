@@ -16,6 +16,7 @@ from . import (
     loaders,
     low_resolution,
     model_schedule,
+    own_steps,
     plan,
     profile,
     samplers,
@@ -43,6 +44,7 @@ NODES = [
     *profile.NODES,
     *plan.NODES,
     *auto.NODES,
+    *own_steps.NODES,
 ]
 
 

@@ -72,6 +72,12 @@ class TStitchCalibrate(io.ComfyNode):
                 tolerance_input(),
                 *numbered("model", io.Model, "model"),
                 *small_inputs(),
+                io.Sigmas.Input(
+                    "sigmas",
+                    optional=True,
+                    tooltip="Noise levels in place of steps and scheduler, e.g. from Multi-Model Sigmas: connect those"
+                    " that the sampler will run.",
+                ),
             ],
             outputs=OUTPUTS,
         )
@@ -100,11 +106,12 @@ class TStitchCalibrate(io.ComfyNode):
         small_positive: Any = None,
         small_negative: Any = None,
         small_cfg: float = 0.0,
+        sigmas: Any = None,
     ) -> io.NodeOutput:
         models = connected("model", model_1, model_2, model_3, model_4, model_5, model_6, model_7)
         own = (small_positive, small_negative)
         stages = measured_stages(models, final_model, (positive, negative), own, cfg, small_cfg)
-        settings = Settings(seed, seeds, steps, cfg, sampler_name, scheduler)
+        settings = Settings(seed, seeds, steps, cfg, sampler_name, scheduler, sigmas)
         found = calibrate(tuple(stages), list(stages.values()), latent_image, settings)
         return io.NodeOutput(found, *views(found, tolerance))
 

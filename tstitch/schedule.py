@@ -17,7 +17,10 @@ from .checks.choices import check_choice
 from .errors import StitchError
 
 MAX_STAGES = 8
-UNITS = ("steps", "step", "timestep", "sigma")
+UNITS = ("steps", "step", "timestep", "sigma", "noise")
+
+#: Units that go from 0 to 1, and what a number in them is.
+MEANINGS = {"steps": "a fraction of the steps", "timestep": "a noise level t", "noise": "a share of noise"}
 
 #: Narrower than Python's float, so that the browser can read the same texts.
 NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
@@ -35,6 +38,7 @@ class Trajectory:
     sigma_of_fraction: Callable[[float], float]  # the host's percent_to_sigma
     first_step: int | None = 0  # of the full schedule; None where a later part of an unknown one is seen
     total_steps: int | None = None  # of the full schedule; None where only a part of an unknown one is seen
+    noises: tuple[float, ...] = ()  # the same levels as the share of noise r / (1 + r), r = noise to signal
 
     @property
     def steps(self) -> int:
@@ -121,6 +125,8 @@ class ScheduleSpec:
         if self.unit == "timestep":
             # every run starts at t = 1 or below, so the earlier stage gets no step
             return Schedule(_below(run.timesteps, [split if split < 1 else math.inf for split in self.splits]))
+        if self.unit == "noise":
+            return Schedule(_reached(run.noises, self.splits))
         if self.unit == "steps" and run.total_steps is None:
             levels = [run.sigma_of_fraction(split) if split < 1 else -math.inf for split in self.splits]
             return Schedule(_reached(run.sigmas, levels))
@@ -289,8 +295,8 @@ def check_splits(splits: Sequence[float], unit: str, name: str = "splits") -> No
     for split in splits:
         if not math.isfinite(split) or split < 0:
             raise StitchError(f"{name} must be zero or above, got {split:g}.")
-        if unit in ("steps", "timestep") and split > 1:
-            what = "a fraction of the steps" if unit == "steps" else "a noise level t"
+        if unit in MEANINGS and split > 1:
+            what = MEANINGS[unit]
             raise StitchError(
                 f"{name} in unit {unit} is {what} from 0 to 1, got {split:g}: lower it, or set unit to"
                 f" {'step' if unit == 'steps' else 'sigma'}."
@@ -300,7 +306,7 @@ def check_splits(splits: Sequence[float], unit: str, name: str = "splits") -> No
     for earlier, later in pairwise(splits):
         if unit in ("steps", "step") and later < earlier:
             raise StitchError(f"{name} must rise: {earlier:g} comes before {later:g}.")
-        if unit in ("timestep", "sigma") and later > earlier:
+        if unit in ("timestep", "sigma", "noise") and later > earlier:
             raise StitchError(
                 f"{name} in unit {unit} must fall, as the noise does: {earlier:g} comes before {later:g}."
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from comfy.samplers import KSampler
 from torch import Tensor
 
 from .checks.choices import check_choice
+from .errors import StitchError
+from .host.noise_levels import Mixing
 from .schedule import Trajectory
 
 
@@ -43,6 +46,7 @@ def read_trajectory(sigmas: Tensor, model_sampling: Any, full_schedule: FullSche
         sigma_of_fraction=lambda fraction: float(model_sampling.percent_to_sigma(fraction)),
         first_step=first_step,
         total_steps=total_steps,
+        noises=noises_of(levels, model_sampling),
     )
 
 
@@ -64,6 +68,29 @@ def timesteps_of(sigmas: Sequence[float], model_sampling: Any) -> tuple[float, .
     return tuple(0.0 if sigma <= 0 else (t - bottom) / (top - bottom) for sigma, t in zip(sigmas, found, strict=True))
 
 
+def noises_of(sigmas: Sequence[float], model_sampling: Any) -> tuple[float, ...]:
+    """The share of noise r / (1 + r), with r the ratio of noise to signal: it means the same for every model."""
+    pairs = map(Mixing.of(model_sampling).at, sigmas)
+    return tuple(b / (a + b) if a > 0 else 1.0 for a, b in pairs)
+
+
+def sigma_of_noise(noise: float, model_sampling: Any) -> float:
+    """The other way round."""
+    found = Mixing.of(model_sampling)
+    return found.sigma_of_ratio(noise / (1 - noise)) if noise < 1 else found.sigma_max
+
+
+def sigma_of_timestep(t: float, model_sampling: Any) -> float:
+    """The other way round: the sigma of a noise level t in [0, 1]."""
+    bottom, top = (
+        float(model_sampling.timestep(torch.tensor(float(sigma))))
+        for sigma in (model_sampling.sigma_min, model_sampling.sigma_max)
+    )
+    if bottom < top:
+        bottom = min(bottom, 0.0)
+    return float(model_sampling.sigma(torch.tensor(bottom + t * (top - bottom))))
+
+
 def _starts_whole(levels: tuple[float, ...], timesteps: tuple[float, ...]) -> bool:
     if len(levels) < 2:
         return False
@@ -77,6 +104,21 @@ def check_sampler(sampler_name: str, scheduler: str) -> None:
     """Raise StitchError for an unknown name, for which the host's KSampler would silently use its first choice."""
     check_choice("sampler_name", sampler_name, KSampler.SAMPLERS)
     check_choice("scheduler", scheduler, KSampler.SCHEDULERS)
+
+
+def check_sigmas(name: str, sigmas: Any) -> None:
+    """Raise StitchError unless `sigmas` are noise levels that fall from step to step."""
+    if not isinstance(sigmas, Tensor) or sigmas.ndim != 1:
+        raise StitchError(f"{name} is of type {type(sigmas).__name__}, not SIGMAS: connect BasicScheduler or its like.")
+    levels = [float(sigma) for sigma in sigmas.cpu()]
+    if len(levels) < 2:
+        raise StitchError(f"{name} holds no step: connect a scheduler with one step or more.")
+    for before, now in pairwise(levels):
+        if not now < before:
+            raise StitchError(
+                f"{name} must fall from step to step, but {before:g} comes before {now:g}: connect a scheduler that"
+                " leads to the image."
+            )
 
 
 def ksampler_schedule(

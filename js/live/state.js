@@ -11,6 +11,7 @@
  * @property {[number, number][]} intervals [stage, steps]
  * @property {number[]} sigmas
  * @property {number[]} timesteps
+ * @property {number[]} [noises]
  * @property {boolean} finished
  * @property {number} step
  * @property {number} stage
@@ -35,6 +36,7 @@
  * @property {[number, number][]} intervals [stage, steps] in order
  * @property {number[]} sigmas levels of the run, one more than there are steps
  * @property {number[]} timesteps
+ * @property {number[]} [noises]
  * @property {string | null} levelsKey fingerprint of the graph that the levels belong to; null where that is not known
  */
 
@@ -44,7 +46,8 @@
  */
 export function liveState(message) {
   const pace = message.secondsPerStep;
-  const { step, steps, stage, stepsPerStage, secondsPerStage, names, finished, intervals, sigmas, timesteps } = message;
+  const { step, steps, stage, stepsPerStage, secondsPerStage, names, finished, intervals, sigmas, timesteps, noises } =
+    message;
   return {
     step,
     steps,
@@ -56,6 +59,7 @@ export function liveState(message) {
     intervals,
     sigmas,
     timesteps,
+    noises,
     levelsKey: message.levelsKey ?? null,
     restSeconds: finished ? 0 : seconds(remaining(message), pace),
     savedSeconds: finished ? saved(stepsPerStage, pace) : null,

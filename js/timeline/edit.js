@@ -7,6 +7,8 @@ import {
   countsLevels,
   intervalsOf,
   isPast,
+  isShare,
+  levelsIn,
   levelsAndSplits,
   resolve,
   roundHalfUp,
@@ -61,7 +63,7 @@ export function canSplit(unit, run) {
   if (!countsLevels(unit, run)) {
     return true;
   }
-  const levels = unit === "timestep" ? run.timesteps : run.sigmas;
+  const levels = levelsIn(unit, run);
   if (!levels || (unit === "steps" && !run.sigmaOfFraction)) {
     return false;
   }
@@ -100,13 +102,13 @@ export function splitAt(boundary, unit, run) {
   if (unit === "steps") {
     return fractionAtLevel(boundary, run);
   }
-  const levels = /** @type {number[]} */ (unit === "timestep" ? run.timesteps : run.sigmas);
   if (boundary === run.steps) {
     return 0;
   }
-  if (boundary === 0 && unit === "timestep") {
+  if (boundary === 0 && isShare(unit)) {
     return 1;
   }
+  const levels = /** @type {number[]} */ (levelsIn(unit, run));
   const high = boundary > 0 ? levels[boundary - 1] : Infinity;
   return roundest(levels[boundary], high, (value) => boundaryOf(value, unit, run) === boundary);
 }
@@ -189,10 +191,10 @@ export function valueAt(position, unit, run) {
     }
     return splitAt(Math.round(place), unit, run);
   }
-  const levels = /** @type {number[]} */ (unit === "timestep" ? run.timesteps : run.sigmas);
+  const levels = /** @type {number[]} */ (levelsIn(unit, run));
   const step = Math.min(Math.floor(place), run.steps - 1);
   const level = levels[step] + (place - step) * (levels[step + 1] - levels[step]);
-  return unit === "timestep" ? Number(level.toFixed(FINE_DECIMALS)) : Number(level.toPrecision(FINE_DIGITS));
+  return isShare(unit) ? Number(level.toFixed(FINE_DECIMALS)) : Number(level.toPrecision(FINE_DIGITS));
 }
 
 /**

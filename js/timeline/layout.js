@@ -51,6 +51,9 @@ export function markText(boundary, unit, run) {
   if (unit === "timestep" && run.timesteps) {
     return general(Number(run.timesteps[boundary].toFixed(2)));
   }
+  if (unit === "noise" && run.noises) {
+    return general(Number(run.noises[boundary].toFixed(2)));
+  }
   if (unit === "sigma" && run.sigmas) {
     return general(Number(run.sigmas[boundary].toPrecision(3)));
   }

@@ -10,6 +10,7 @@ import { runOf } from "./schedule.js";
  * @typedef {object} Levels
  * @property {number[]} sigmas
  * @property {number[]} timesteps
+ * @property {number[]} [noises] absent from older servers
  * @property {number} first_step
  * @property {number} total_steps
  * @property {boolean} whole
@@ -96,7 +97,8 @@ function wholeSteps(plan) {
 export function plannedRun(plan, levels, knowsWhole) {
   if (levels) {
     const steps = levels.sigmas.length - 1;
-    const known = { sigmas: levels.sigmas, timesteps: levels.timesteps, sigmaOfFraction: fractionTable(levels) };
+    const { sigmas, timesteps, noises = null } = levels;
+    const known = { sigmas, timesteps, noises, sigmaOfFraction: fractionTable(levels) };
     if (knowsWhole) {
       return runOf(steps, { ...known, firstStep: levels.first_step, totalSteps: levels.total_steps });
     }

@@ -30,7 +30,7 @@ import { ScheduleError, checkSplits, parseSpec, readNumber, readSplits, runOf, s
 
 /**
  * Noise levels that a run has measured, and the fingerprint of its graph.
- * @typedef {{key: string | null, sigmas: number[], timesteps: number[]}} Measured
+ * @typedef {{key: string | null, sigmas: number[], timesteps: number[], noises: number[] | null}} Measured
  */
 
 const ASSUMED_STEPS = 20;
@@ -64,7 +64,7 @@ export function read(node, kind, levels, last) {
     unit,
     pattern,
     splits,
-    run: measured ? { ...planned, sigmas: measured.sigmas, timesteps: measured.timesteps } : planned,
+    run: measured ? { ...planned, ...levelsOf(measured) } : planned,
     note: stepsNote(planned.steps, plan !== null, kind.samples || sampler !== node, setting),
     sure: (sampling.sure && setting === undefined) || measured !== null,
     key,
@@ -73,6 +73,11 @@ export function read(node, kind, levels, last) {
     patternLocked: isLinked(node, "pattern"),
     unknown: texts.find((name) => valueOf(node, name) === undefined),
   };
+}
+
+/** @param {Measured} measured */
+function levelsOf({ sigmas, timesteps, noises = null }) {
+  return { sigmas, timesteps, noises };
 }
 
 /**

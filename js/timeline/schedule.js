@@ -4,7 +4,17 @@
  */
 
 export const MAX_STAGES = 8;
-export const UNITS = ["steps", "step", "timestep", "sigma"];
+export const UNITS = ["steps", "step", "timestep", "sigma", "noise"];
+
+/** Units in which splits are noise levels. */
+const FALLING = ["timestep", "sigma", "noise"];
+
+/** Units that go from 0 to 1, and what a number in them is. */
+const MEANINGS = new Map([
+  ["steps", "a fraction of the steps"],
+  ["timestep", "a noise level t"],
+  ["noise", "a share of noise"],
+]);
 
 /** A noise level this close (relative) to a boundary is the boundary. */
 const LEVEL_TOLERANCE = 1e-5;
@@ -24,6 +34,7 @@ export class ScheduleError extends Error {}
  * @property {number} steps
  * @property {number[] | null} sigmas levels between the steps, one more than there are steps; null where not known
  * @property {number[] | null} timesteps the same levels as t in [0, 1], 1 = pure noise
+ * @property {number[] | null} noises the same levels as the share of noise r / (1 + r), r = noise to signal
  * @property {number | null} firstStep of the full schedule; null where a later part of an unknown one is seen
  * @property {number | null} totalSteps of the full schedule; null where only a part of an unknown one is seen
  * @property {((fraction: number) => number) | null} sigmaOfFraction the host's percent_to_sigma
@@ -49,7 +60,8 @@ export class ScheduleError extends Error {}
  * @returns {Run} a whole run whose noise levels are not known, unless `more` says otherwise
  */
 export function runOf(steps, more = {}) {
-  return { steps, sigmas: null, timesteps: null, firstStep: 0, totalSteps: steps, sigmaOfFraction: null, ...more };
+  const unknown = { sigmas: null, timesteps: null, noises: null, sigmaOfFraction: null };
+  return { steps, ...unknown, firstStep: 0, totalSteps: steps, ...more };
 }
 
 /** @param {string} text */
@@ -135,7 +147,7 @@ export function checkSplits(splits, unit, name = "splits") {
     if ((unit === "steps" || unit === "step") && later < earlier) {
       throw new ScheduleError(`${name} must rise: ${general(earlier)} comes before ${general(later)}.`);
     }
-    if ((unit === "timestep" || unit === "sigma") && later > earlier) {
+    if (FALLING.includes(unit) && later > earlier) {
       throw new ScheduleError(
         `${name} in unit ${unit} must fall, as the noise does: ${general(earlier)} comes before ${general(later)}.`,
       );
@@ -152,8 +164,8 @@ function checkSplit(split, unit, name) {
   if (!Number.isFinite(split) || split < 0) {
     throw new ScheduleError(`${name} must be zero or above, got ${general(split)}.`);
   }
-  if ((unit === "steps" || unit === "timestep") && split > 1) {
-    const what = unit === "steps" ? "a fraction of the steps" : "a noise level t";
+  const what = MEANINGS.get(unit);
+  if (what && split > 1) {
     throw new ScheduleError(
       `${name} in unit ${unit} is ${what} from 0 to 1, got ${general(split)}: lower it, or set unit to` +
         ` ${unit === "steps" ? "step" : "sigma"}.`,
@@ -221,7 +233,24 @@ export function resolve(spec, run) {
  * @param {Run} run
  */
 export function countsLevels(unit, run) {
-  return unit === "sigma" || unit === "timestep" || (unit === "steps" && run.totalSteps === null);
+  return FALLING.includes(unit) || (unit === "steps" && run.totalSteps === null);
+}
+
+/**
+ * The levels of the run in a unit that counts them.
+ * @param {string} unit
+ * @param {Run} run
+ */
+export function levelsIn(unit, run) {
+  return { timestep: run.timesteps, noise: run.noises }[unit] ?? (isShare(unit) ? null : run.sigmas);
+}
+
+/**
+ * Whether levels in `unit` go from 1 to 0.
+ * @param {string} unit
+ */
+export function isShare(unit) {
+  return unit === "timestep" || unit === "noise";
 }
 
 /**
@@ -231,7 +260,7 @@ export function countsLevels(unit, run) {
  * @returns {[number[], number[]]}
  */
 export function levelsAndSplits({ splits, unit }, run) {
-  const levels = unit === "timestep" ? run.timesteps : run.sigmas;
+  const levels = levelsIn(unit, run);
   const { sigmaOfFraction } = run;
   if (!levels || (unit === "steps" && !sigmaOfFraction)) {
     throw new ScheduleError("The noise levels of this run are not known before its first run: run it once.");
@@ -249,13 +278,13 @@ export function levelsAndSplits({ splits, unit }, run) {
 /**
  * Whether a step that starts from the level `start` lies after a split. On the split itself it is still the earlier
  * stage's, as the authors of Wan 2.2 count, whose first model has t >= 0.875; but where the split is a fraction of the
- * steps, its level is where the later stage's first step begins.
+ * steps, or a share of noise, its level is where the later stage's first step begins.
  * @param {number} start
  * @param {number} split
  * @param {string} unit
  */
 export function isPast(start, split, unit) {
-  return unit === "steps" ? start <= split * (1 + LEVEL_TOLERANCE) : start < split * (1 - LEVEL_TOLERANCE);
+  return unit === "steps" || unit === "noise" ? start <= split * (1 + LEVEL_TOLERANCE) : start < split * (1 - LEVEL_TOLERANCE);
 }
 
 /**

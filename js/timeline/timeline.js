@@ -129,7 +129,8 @@ export class Timeline {
   setLive(state) {
     this.live = state;
     if (state?.sigmas && state.timesteps && state.levelsKey !== null) {
-      this.measured = { key: state.levelsKey, sigmas: state.sigmas, timesteps: state.timesteps };
+      const { levelsKey: key, sigmas, timesteps, noises = null } = state;
+      this.measured = { key, sigmas, timesteps, noises };
     }
     if (this.drawing.root.isConnected) {
       this.draw();

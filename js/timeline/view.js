@@ -119,9 +119,9 @@ export function runTold(reading, live) {
   if (!figures) {
     return null;
   }
-  const { steps, sigmas, timesteps, intervals } = figures;
+  const { steps, sigmas, timesteps, noises, intervals } = figures;
   const pattern = intervals.map(([stage, count]) => ({ stage, steps: count }));
-  return { ...runOf(steps, { sigmas: sigmas ?? null, timesteps: timesteps ?? null }), pattern };
+  return { ...runOf(steps, { sigmas: sigmas ?? null, timesteps: timesteps ?? null, noises: noises ?? null }), pattern };
 }
 
 /**

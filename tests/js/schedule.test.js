@@ -19,7 +19,7 @@ const { cases } = JSON.parse(readFileSync(new URL("../data/schedules.json", impo
 
 /** As `run_of` of the Python test: a whole run whose levels are sigma and t alike. */
 function levelRun(steps, levels = Array.from({ length: steps + 1 }, (_, step) => 1 - step / steps), more = {}) {
-  return runOf(steps, { sigmas: levels, timesteps: levels, sigmaOfFraction: (fraction) => 1 - fraction, ...more });
+  return runOf(steps, { sigmas: levels, timesteps: levels, noises: levels, sigmaOfFraction: (fraction) => 1 - fraction, ...more });
 }
 
 function ownersOf({ splits, unit, pattern, stages, steps, levels, first_step: firstStep = 0, total_steps: totalSteps = steps }) {

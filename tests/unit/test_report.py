@@ -46,7 +46,12 @@ class Looker:
 
 
 OWNERS = (0, 0, 1, 1, 1)
-TRAJECTORY = Trajectory(sigmas=(5, 4, 3, 2, 1, 0), timesteps=(1, 0.8, 0.6, 0.4, 0.2, 0), sigma_of_fraction=lambda f: f)
+TRAJECTORY = Trajectory(
+    sigmas=(5, 4, 3, 2, 1, 0),
+    timesteps=(1, 0.8, 0.6, 0.4, 0.2, 0),
+    sigma_of_fraction=lambda f: f,
+    noises=(1, 0.9, 0.7, 0.5, 0.3, 0),
+)
 
 
 def begun(watch: Looker | None = None) -> Report:
@@ -98,6 +103,7 @@ def test_what_stays_the_same_is_told_once() -> None:
         "intervals": [[0, 2], [1, 3]],
         "sigmas": [5, 4, 3, 2, 1, 0],
         "timesteps": [1, 0.8, 0.6, 0.4, 0.2, 0],
+        "noises": [1, 0.9, 0.7, 0.5, 0.3, 0],
     }
 
 

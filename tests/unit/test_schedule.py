@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tstitch.errors import StitchError
 from tstitch.schedule import (
     MAX_STAGES,
+    UNITS,
     Interval,
     Schedule,
     ScheduleSpec,
@@ -32,7 +33,7 @@ def run_of(steps: int, levels: list[float] | None = None, **place: Any) -> Traje
     """A whole run, unless `place` says otherwise."""
     levels = levels or [1 - step / steps for step in range(steps + 1)]
     place = {"total_steps": steps, **place}
-    return Trajectory(tuple(levels), tuple(levels), lambda fraction: 1 - fraction, **place)
+    return Trajectory(tuple(levels), tuple(levels), lambda fraction: 1 - fraction, noises=tuple(levels), **place)
 
 
 def owners_of(case: dict[str, Any]) -> list[int]:
@@ -100,7 +101,7 @@ def test_splits_in_steps_and_in_step_agree(steps: int, percents: list[int]) -> N
     assert by_fraction == by_index
 
 
-@given(st.text(max_size=20), st.sampled_from(["steps", "step", "timestep", "sigma"]), st.integers(2, MAX_STAGES))
+@given(st.text(max_size=20), st.sampled_from(UNITS), st.integers(2, MAX_STAGES))
 def test_any_text_is_read_or_refused(text: str, unit: str, stages: int) -> None:
     for splits, pattern in ((text, ""), ("0.4", text)):
         try:

@@ -90,6 +90,7 @@ def preview_levels(planned: PlannedRun) -> dict[str, Any]:
     return {
         "sigmas": run.sigmas,
         "timesteps": run.timesteps,
+        "noises": run.noises,
         "first_step": first,
         "total_steps": len(full) - 1,
         "whole": run.total_steps is not None,

@@ -84,6 +84,7 @@ def describe(report: Report) -> dict[str, Any]:
         "intervals": [[interval.stage, interval.steps] for interval in report.schedule.intervals],
         "sigmas": [round(sigma, 6) for sigma in report.trajectory.sigmas],
         "timesteps": [round(t, 6) for t in report.trajectory.timesteps],
+        "noises": [round(share, 6) for share in report.trajectory.noises],
     }
 
 

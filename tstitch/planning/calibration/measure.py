@@ -27,11 +27,13 @@ from ...host.model_options import is_stitched
 from ...host.noise_levels import Conversion, Mixing, conversion
 from ...schedule import LEVEL_TOLERANCE, Trajectory
 from ...stitch.model import ModelStage
-from ...trajectory import check_sampler, read_trajectory
+from ...trajectory import check_sampler, check_sigmas, read_trajectory
 from ...views.similarity import Spectrum, cosine_similarity, norms, relative_error, spectrum
 from ..identity import model_identity, model_name
 from ..records import ModelMark
 from .record import Calibration, Rows
+
+OWN_SIGMAS = "own sigmas"  # in place of a scheduler's name
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,11 @@ class Settings:
     cfg: float
     sampler_name: str
     scheduler: str
+    sigmas: Tensor | None = None  # in place of steps and scheduler
 
     def __post_init__(self) -> None:
+        if self.sigmas is not None:
+            check_sigmas("sigmas", self.sigmas)
         for name, least in (("seeds", 1), ("steps", 1)):
             if getattr(self, name) < least:
                 raise StitchError(f"{name} must be {least} or more to calibrate, got {getattr(self, name)}.")
@@ -234,7 +239,7 @@ class Calibrator:
         self._seeds = [(settings.seed + run) % 2**64 for run in range(settings.seeds)]
         self._runs: list[list[Point]] = []  # one per seed
         self._tallies = [Tally(name, len(steps)) for name in names]
-        self._progress = Progress(base, settings.seeds * (settings.steps + len(steps) * (len(guiders) - 1)))
+        self._progress = Progress(base, settings.seeds * (trajectory.steps + len(steps) * (len(guiders) - 1)))
 
     def run_base(self) -> None:
         """Sample with the base model, once per seed."""
@@ -270,9 +275,9 @@ class Calibrator:
             noise_error=_means([tally.noise_error for tally in self._tallies]),
             seeds=tuple(self._seeds),
             samples=len(self._tallies[-1].cosine[0]),
-            steps=self._settings.steps,
+            steps=len(self._sigmas) - 1,
             sampler=self._settings.sampler_name,
-            scheduler=self._settings.scheduler,
+            scheduler=self._settings.scheduler if self._settings.sigmas is None else OWN_SIGMAS,
             cfg=self._settings.cfg,
             small_cfg=self._guiders[0].cfg,
             frequencies=self._tallies[-1].spectra[0][0].frequencies,
@@ -296,8 +301,10 @@ def check_inputs(names: Sequence[str], parts: Sequence[ModelStage], latent: Any)
 
 
 def sigmas_of(model: Any, settings: Settings) -> Tensor:
-    """The levels a KSampler takes. Raises StitchError."""
+    """The levels a KSampler takes, or those that are given. Raises StitchError."""
     check_sampler(settings.sampler_name, settings.scheduler)
+    if settings.sigmas is not None:
+        return settings.sigmas.to(model.load_device)
     sampler = KSampler(
         model, settings.steps, model.load_device, settings.sampler_name, settings.scheduler, model_options={}
     )
