@@ -32,7 +32,7 @@ def read_trajectory(sigmas: Tensor, model_sampling: Any, full_schedule: FullSche
     without noise; else fractions are taken of the noise range (the host's `percent_to_sigma`), and the number of its
     first step is known only where it starts there, or where the noise rises.
     """
-    levels = tuple(float(sigma) for sigma in sigmas.cpu())
+    levels = tuple(sigmas.tolist())
     timesteps = timesteps_of(levels, model_sampling)
     first_step: int | None = 0 if _starts_whole(levels, timesteps) else None
     total_steps: int | None = None

@@ -23,6 +23,7 @@ from ..errors import StitchError
 from ..host.clones import clone_sharing_patches, wrap_sampling
 from ..host.conditioning import own_conditioning, patchable
 from ..host.latents import packed
+from ..host.levels import filled, followed, level_of, unfollowed
 from ..host.memory import POLICIES
 from ..host.model_options import remember_options
 from ..host.noise_levels import Conversion, conversion, same_mixing
@@ -115,7 +116,7 @@ def run_guided(guidance: Guidance, weak: Any, template: Any, call: SampleCall, r
     check_run(parts_of(NAMES, guiders), call.latent_image)
     latent_sizes([guider.model_patcher for guider in guiders], call.noise)
     samplings = [guider.model_patcher.get_model_object("model_sampling") for guider in guiders]
-    levels = [float(sigma) for sigma in call.sigmas.cpu()]
+    levels = call.sigmas.tolist()
     small = Stage(0, guiders[0], conversion(samplings[1], samplings[0], levels, NAMES[0]))
     lead = Stage(1, guiders[1], None)
     bounds = tuple(
@@ -137,7 +138,8 @@ class GuidedSampler(StageSampler):
     def sample(self, model_wrap: Any, sigmas: Tensor, extra_args: dict[str, Any], *rest: Any) -> Tensor:
         self._lead.prepared(model_wrap, extra_args)
         router = GuidedRouter(self._lead, self._weak, self._start, self._end, self._swap)
-        return self._sampler.sample(router, sigmas, extra_args, *rest)
+        with followed(sigmas):
+            return self._sampler.sample(router, sigmas, extra_args, *rest)
 
 
 class GuidedRouter(StageRouter):
@@ -148,7 +150,11 @@ class GuidedRouter(StageRouter):
         self._weak, self._start, self._end = weak, start, end
 
     def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
-        level = float(sigma.reshape(-1)[0])
+        with unfollowed():
+            return self._answer(x, sigma, model_options, kwargs)
+
+    def _answer(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None, kwargs: dict[str, Any]) -> Tensor:
+        level = level_of(sigma)
         options = self._lead.model_options if model_options is None else model_options
         guided = self._start >= level > self._end
         earlier = options.get(KEY)
@@ -173,10 +179,10 @@ class GuidedRouter(StageRouter):
         x, sigma, weak = args["input"], args["sigma"], self._weak
         to_weak = weak.conversion
         if sigma is not asked:  # the large model is itself made of stages, or asked at another size
-            level, to_weak = float(sigma.reshape(-1)[0]), self._conversion_from(args["model"].model_sampling)
+            level, to_weak = level_of(sigma), self._conversion_from(args["model"].model_sampling)
         if to_weak is not None:
             weak_level, factor = to_weak(level)
-            x, sigma = x * factor, sigma.new_full(sigma.shape, weak_level)
+            x, sigma = x * factor, filled(sigma, weak_level)
         device = weak.patcher.load_device
         self._hand_over(self._lead, weak)
         negative = weak.predict(x.to(device), sigma.to(device), model_options=weak.model_options, **kwargs)

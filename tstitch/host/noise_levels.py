@@ -99,7 +99,7 @@ class Conversion:
         Clamped to one level, these steps would have length 0, and multistep solvers divide by it. A model with
         no levels beyond its noisiest is asked as at its noisiest, by its own `timestep`.
         """
-        levels = [float(sigma) for sigma in sigmas.cpu()]
+        levels = sigmas.tolist()
         found = [self(level)[0] for level in levels]
         beyond = sum(level == self._stage.sigma_max for level in found)
         if beyond > 1 and levels[0] > levels[-1]:

@@ -20,6 +20,7 @@ from ..checks.inputs import check_model
 from ..errors import StitchError
 from ..host.clones import clone_sharing_patches, wrap_sampling
 from ..host.conditioning import controls_of, keyframes_of
+from ..host.levels import filled, followed, level_of, unfollowed
 from ..host.noise_levels import Mixing
 from .scaling import Scaling, smaller_size
 
@@ -191,16 +192,11 @@ class FullSizeSampler:
             latent_image = model_wrap.inner_model.process_latent_in(latent_image)
         if mask is not None:
             mask = comfy.sampler_helpers.prepare_mask(mask, self._noise.shape, device)
-        return self.inner.sample(
-            denoiser,
-            self.sigmas.to(sigmas.device),
-            extra_args,
-            callback,
-            self._noise.to(device),
-            latent_image,
-            mask,
-            *rest[2:],
-        )
+        levels = self.sigmas.to(sigmas.device)
+        with followed(levels):
+            return self.inner.sample(
+                denoiser, levels, extra_args, callback, self._noise.to(device), latent_image, mask, *rest[2:]
+            )
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
@@ -232,7 +228,11 @@ class LowResolutionDenoiser:
         self._own_functions = list(model_options.get(POST_CFG, []))
 
     def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
-        scaling, level = self._level.scaling, float(sigma.reshape(-1)[0])
+        with unfollowed():
+            return self._answer(x, sigma, model_options, kwargs)
+
+    def _answer(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None, kwargs: dict[str, Any]) -> Tensor:
+        scaling, level = self._level.scaling, level_of(sigma)
         small_level, factor = self._level(level)
         a, b = self._level.mixing(level)
         spectrum = scaling.spectrum(x)
@@ -242,7 +242,7 @@ class LowResolutionDenoiser:
         told: dict[str, Any] = {}
         if late:
             options[POST_CFG] = [*options[POST_CFG], _noting(told)]
-        answer = self.inner(inputs, sigma.new_full(sigma.shape, small_level), model_options=options, **kwargs)
+        answer = self.inner(inputs, filled(sigma, small_level), model_options=options, **kwargs)
 
         def lifted(value: Tensor) -> Tensor:
             return scaling.up(value, noisy, ratio).to(x.dtype)

@@ -21,8 +21,9 @@ from torch import Tensor
 from ..checks.choices import check_choice
 from ..checks.compatibility import check_asked, check_latents, parts_of
 from ..host.conditioning import keyframes_of
-from ..host.devices import synchronize
+from ..host.devices import clock_of, synchronize
 from ..host.latents import packed
+from ..host.levels import filled, followed, level_of, unfollowed
 from ..host.memory import POLICIES, StageLoader, fits_together, share_weights, unload_model
 from ..host.model_options import with_additions
 from ..host.noise_levels import Conversion, conversion, warn_once
@@ -92,6 +93,7 @@ class Stage:
         self.nested: StageRouter | None = None  # of a model that is made of stages itself
         self._low_resolution: list[LowResolutionDenoiser] = []  # the outermost first
         self._keyframes: list[Any] = []  # of the hooks in its conditioning
+        self._sample_sigmas: Tensor | None = None  # on the CPU
 
     def prepared(self, model_wrap: Callable[..., Tensor], extra_args: dict[str, Any]) -> None:
         self.predict, self.model_options = model_wrap, extra_args["model_options"]
@@ -101,6 +103,7 @@ class Stage:
             inner = inner.inner
         self.nested = inner if isinstance(inner, StageRouter) else None
         self._keyframes = keyframes_of(getattr(self.guider, "conds", {}))
+        self._sample_sigmas = None
 
     def begin_interval(self, before: Stage | None, swap: bool) -> None:
         """Take over from the stage `before`; with `swap`, that one makes room first."""
@@ -152,13 +155,11 @@ class Stage:
             level = denoiser.smaller(level)
         if self.nested is not None:
             self.nested.pass_over(level)
-        for keyframes in self._keyframes:
-            sigma = torch.tensor(level, device=self.sample_sigmas.device)
-            keyframes.prepare_current_keyframe(curr_t=sigma, transformer_options={"sample_sigmas": self.sample_sigmas})
-
-    @property
-    def sample_sigmas(self) -> Tensor:
-        return self.model_options["transformer_options"]["sample_sigmas"]
+        for keyframes in self._keyframes:  # on the CPU, as they are compared there
+            if self._sample_sigmas is None:
+                self._sample_sigmas = self.model_options["transformer_options"]["sample_sigmas"].cpu()
+            options = {"sample_sigmas": self._sample_sigmas}
+            keyframes.prepare_current_keyframe(curr_t=torch.tensor(level), transformer_options=options)
 
     def _load(self, loader: StageLoader) -> None:
         self.patcher.unpatch_hooks()  # a variant of the model that was evicted took them along
@@ -217,13 +218,15 @@ class LeadSampler(StageSampler):
         disable_pbar: bool = False,
     ) -> Tensor:
         self._lead.prepared(model_wrap, extra_args)
-        lookup = StageLookup(self._schedule, [float(sigma) for sigma in sigmas.cpu()])
+        lookup = StageLookup(self._schedule, sigmas.tolist())
         router = Router(self._lead, self._stages, lookup, self._report, self._swap)
+        self._report.measure_by(clock_of(noise.device))
         try:
-            samples = self._sampler.sample(
-                router, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar
-            )
-            synchronize(self._lead.patcher.load_device)  # once per run, for the seconds of the last call
+            with followed(sigmas):
+                samples = self._sampler.sample(
+                    router, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar
+                )
+            synchronize(self._lead.patcher.load_device)  # once a run: the last call's seconds are known only then
             self._report.finish()
             return samples
         finally:
@@ -261,7 +264,11 @@ class Router(StageRouter):
         self._options_before = with_additions({}, {}, lead.model_options)
 
     def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
-        level = float(sigma.reshape(-1)[0])
+        with unfollowed():
+            return self._answer(x, sigma, model_options, kwargs)
+
+    def _answer(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None, kwargs: dict[str, Any]) -> Tensor:
+        level = level_of(sigma)
         step = self._lookup.step(level, torch.finfo(sigma.dtype).eps / 2)
         stage = self._stages[self._lookup.owner(step)]
         self._report.count(stage.index, step)
@@ -270,7 +277,7 @@ class Router(StageRouter):
             options = with_additions(stage.model_options, self._options_before, options)
         if stage.conversion is not None:
             stage_level, factor = stage.conversion(level)
-            x, sigma = x * factor, sigma.new_full(sigma.shape, stage_level)
+            x, sigma = x * factor, filled(sigma, stage_level)
         device = stage.patcher.load_device  # another one where the models are spread over several GPUs
         with self._turn_of(stage, level):
             return stage.predict(x.to(device), sigma.to(device), model_options=options, **kwargs).to(x.device)
@@ -319,10 +326,10 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
     stitch.report.begin(schedule, trajectory, dict(zip(used, sizes, strict=True)))
 
     last, leader = len(guiders) - 1, used[-1]
-    levels_of_run = [float(sigma) for sigma in call.sigmas.cpu()]
+    levels_of_run = call.sigmas.tolist()
     to_lead = conversion(samplings[last], samplings[leader], levels_of_run, stitch.names[leader])
     sigmas = call.sigmas if to_lead is None else to_lead.sampler_sigmas(call.sigmas)
-    levels = [float(sigma) for sigma in sigmas.cpu()]
+    levels = sigmas.tolist()
     stages = [
         Stage(index, guiders[index], conversion(samplings[leader], samplings[index], levels, stitch.names[index]))
         for index in used

@@ -1,0 +1,81 @@
+"""torch.compile of each stage: how many graphs the first run makes, and that later ones make none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from statistics import median
+from typing import Any
+
+import torch
+from comfy_api.torch_helpers import set_torch_compile_wrapper
+
+from benchmarks.gpu.card import Card
+from benchmarks.gpu.families import Family, dit, families
+from benchmarks.gpu.parts import Job, Row
+from tstitch.stitch.model import ModelStage, stitch_model
+from tstitch_testing.sampling import stitch_of
+
+CUT = ((4, 384, 6), (6, 1152, 16))  # DiTs at real width with few blocks, as each block is compiled by itself
+FRACTION, OTHER_FRACTION = 0.4, 0.6
+ROUNDS = 3
+CASES = {"small": (True, False), "large": (False, True), "both": (True, True)}
+
+
+def rows(job: Job) -> Iterator[Row]:
+    family = families(True)["dit 256"]() if job.dry else dit("DiT cut to 4 and 6 blocks, 256", 16, CUT, 10)
+    yield {"title": family.name, "steps": family.steps}
+    yield from job.cells(
+        [({"compiled": name}, partial(measure, family, case, job.dry)) for name, case in CASES.items()]
+    )
+
+
+def measure(family: Family, case: tuple[bool, bool], dry: bool) -> Row:
+    torch.compiler.reset()
+    card = Card()
+    graphs: dict[str, list[Any]] = {"small": [], "large": []}
+    stages = [
+        compiled(model, graphs[name], dry) if here else model
+        for (name, model), here in zip({"small": family.small, "large": family.large}.items(), case, strict=True)
+    ]
+    runs = [run_of(family, stages, fraction) for fraction in (FRACTION, OTHER_FRACTION)]
+    plain = run_of(family, [family.small, family.large], FRACTION)
+    expected = plain()
+    first = card.seconds(runs[0])
+    after_first = {name: len(found) for name, found in graphs.items()}
+    card.seconds(runs[1])
+    after_second = sum(map(len, graphs.values()))
+    found = runs[0]()
+    seconds = card.medians({"compiled": runs[0], "plain": plain}, ROUNDS)
+    row: Row = {
+        "graphs": after_first,
+        "recompiles": sum(map(len, graphs.values())) - sum(after_first.values()),
+        "of the other fraction": after_second - sum(after_first.values()),
+        "first seconds": round(first, 3),
+        "seconds": {name: round(median(values), 5) for name, values in seconds.items()},
+        "difference": round(float((found - expected).norm() / expected.norm()), 7),
+    }
+    torch.compiler.reset()
+    return row
+
+
+def compiled(model: Any, graphs: list[Any], dry: bool) -> Any:
+    """As the host's TorchCompileModel does it, with a note of every graph."""
+
+    def backend(graph: Any, inputs: Any) -> Callable[..., Any]:
+        graphs.append(len(inputs))
+        if dry:
+            return graph.forward
+        from torch._inductor.compile_fx import compile_fx
+
+        return compile_fx(graph, inputs)
+
+    clone = model.clone()
+    set_torch_compile_wrapper(model=clone, backend=backend)
+    return clone
+
+
+def run_of(family: Family, stages: list[Any], fraction: float) -> Callable[[], Any]:
+    stitch = stitch_of(2, pattern=family.pattern(fraction))
+    model = stitch_model(stages[1], [ModelStage(stages[0])], stitch)
+    return partial(family.sample, model)
