@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.gpu.page import write_page
-from benchmarks.gpu.parts import PARTS, Row
-from benchmarks.gpu.runner import Runner, start_child, write_json
+from benchmarks.gpu.parts import PARTS, TOTAL, Row, stretched
+from benchmarks.gpu.runner import START, Runner, start_child, write_json
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
@@ -36,7 +36,17 @@ def run_all(folder: Path, dry: bool, names: Sequence[str]) -> Row:
         print(*(f"{name} {part['status']}" for name, part in results["parts"].items()), sep=", ", flush=True)
 
     print(f"Writing to {folder}", flush=True)
-    return Runner(folder, dry, partial(start_child, dry=dry), on_change).run(names)
+    parts = {name: part._replace(limit=stretched(part.limit, dry)) for name, part in PARTS.items()}
+    runner = Runner(
+        folder,
+        dry,
+        partial(start_child, dry=dry),
+        on_change,
+        parts=parts,
+        total=stretched(TOTAL, dry),
+        start_limit=stretched(START, dry),
+    )
+    return runner.run(names)
 
 
 if __name__ == "__main__":

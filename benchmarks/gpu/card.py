@@ -6,7 +6,7 @@ import gc
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import median
 from typing import Any
 
@@ -66,13 +66,19 @@ class Card:
         run()
         return self.between(start, self.mark())
 
-    def medians(self, runs: dict[str, Run], rounds: int, warm_up: int = 1) -> dict[str, list[float]]:
-        """Seconds of each run, round by round: all take turns."""
+    def measure(self, runs: Mapping[str, Run], rounds: int, within: float) -> dict[str, list[float]]:
+        """Seconds of each run, round by round, after one to warm up: all take turns.
+
+        within: seconds after which no other round begins; one is measured in any case.
+        """
         found: dict[str, list[float]] = {name: [] for name in runs}
-        for _ in range(warm_up + rounds):
+        began = time.monotonic()
+        for number in range(1 + rounds):
+            if number > 1 and time.monotonic() - began > within:
+                break
             for name, run in runs.items():
                 found[name].append(self.seconds(run))
-        return {name: values[warm_up:] for name, values in found.items()}
+        return {name: values[1:] for name, values in found.items()}
 
     # --- What Python does --------------------------------------------------------------------------------------------
 
@@ -91,7 +97,7 @@ class Card:
                 run()
             finally:
                 torch.cuda.set_sync_debug_mode(mode)
-        told = [found for found in caught if "synchroniz" in str(found.message)]
+        told = [found for found in caught if "called a synchronizing" in str(found.message)]
         return Counter(f"{'/'.join(found.filename.split('/')[-2:])}:{found.lineno}" for found in told)
 
     def launches(self, run: Run) -> int:

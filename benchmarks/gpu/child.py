@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.parts import PARTS, Job, Part, Row
+from benchmarks.gpu.parts import PARTS, Job, Part, Row, stretched
 
 Write = Callable[[Row], None]
 
@@ -24,7 +24,7 @@ def run_parts(names: Sequence[str], dry: bool, write: Write, parts: Mapping[str,
         write({"part": name, "event": "begun"})
         ending: Row = {"part": name, "event": "done"}
         try:
-            job = Job(dry, started + parts[name].limit)
+            job = Job(dry, started + stretched(parts[name].limit, dry))
             for row in importlib.import_module(f"benchmarks.gpu.{parts[name].module}").rows(job):
                 write({"part": name, "row": row})
         except Exception:

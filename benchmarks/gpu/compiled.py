@@ -18,7 +18,7 @@ from tstitch_testing.sampling import stitch_of
 
 CUT = ((4, 384, 6), (6, 1152, 16))  # DiTs at real width with few blocks, as each block is compiled by itself
 FRACTION, OTHER_FRACTION = 0.4, 0.6
-ROUNDS = 3
+ROUNDS, WITHIN = 5, 5.0  # seconds
 CASES = {"small": (True, False), "large": (False, True), "both": (True, True)}
 
 
@@ -46,7 +46,7 @@ def measure(family: Family, case: tuple[bool, bool], dry: bool) -> Row:
     card.seconds(runs[1])
     after_second = sum(map(len, graphs.values()))
     found = runs[0]()
-    seconds = card.medians({"compiled": runs[0], "plain": plain}, ROUNDS)
+    seconds = card.measure({"compiled": runs[0], "plain": plain}, ROUNDS, WITHIN)
     row: Row = {
         "graphs": after_first,
         "recompiles": sum(map(len, graphs.values())) - sum(after_first.values()),
@@ -57,6 +57,18 @@ def measure(family: Family, case: tuple[bool, bool], dry: bool) -> Row:
     }
     torch.compiler.reset()
     return row
+
+
+def measure_stock(family: Family, dry: bool) -> Row:
+    """Graphs of three runs of the stock sampler, with which the stitched ones compare."""
+    torch.compiler.reset()
+    graphs: list[Any] = []
+    model, after = compiled(family.large, graphs, dry), []
+    for _ in range(3):
+        family.sample(model)
+        after.append(len(graphs))
+    torch.compiler.reset()
+    return {"graphs": {"large": after[0]}, "recompiles": after[-1] - after[0]}
 
 
 def compiled(model: Any, graphs: list[Any], dry: bool) -> Any:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import comfy.model_management as mm
+import comfy.sample
 import comfy.samplers
 import torch
 from torch import Tensor

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.gpu.card import Card
 from benchmarks.gpu.families import Family, families
-from benchmarks.gpu.parts import Job, Row
+from benchmarks.gpu.parts import Cell, Job, Row
 from tstitch.stitch.run import POLICIES
 
 NAMES = {True: "dit 256", False: "flux"}  # by dry
@@ -31,23 +31,23 @@ def rows(job: Job) -> Iterator[Row]:
     runs = [("large alone", family.large)]
     runs += [(policy, family.stitched(turns(family), policy)) for policy in POLICIES]
     rooms = {"ample": None, "1.2 times the larger model": TIGHT}
-    cells = [
+    cells: list[Cell] = [
         ({"room": room, "run": name}, partial(measure, family, model, share))
         for room, share in rooms.items()
         for name, model in runs
     ]
     low = [runs[0], (POLICIES[0], family.stitched(turns(family), POLICIES[0]))]
+    choices = (True, False) if hasattr(mm, "MAX_PINNED_MEMORY") else (None,)
     cells += [
-        ({"room": "low VRAM", "run": name, "pinned": is_pinned}, partial(measure, family, model, LOW, is_pinned))
+        ({"room": "low VRAM", "run": name, "pinned": choice}, partial(measure, family, model, LOW, choice))
         for name, model in low
-        for is_pinned in (True, False)
+        for choice in choices
     ]
     yield from job.cells(cells)
     del family, runs, low, cells
     Card().clean_up()
-    yield from job.cells(
-        [({"after": name}, partial(leftovers, families(job.dry)["starter"](), error)) for name, error in ERRORS.items()]
-    )
+    small = families(job.dry)["starter"]()
+    yield from job.cells([({"after": name}, partial(leftovers, small, error)) for name, error in ERRORS.items()])
 
 
 def turns(family: Family) -> str:

@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks.gpu.card import Card, ratio
+from benchmarks.gpu.card import Card, Run, ratio
 from benchmarks.gpu.families import Family, families
 from benchmarks.gpu.parts import Job, Row
 from benchmarks.timing import ideal
 
 FRACTION = 0.4
-ROUNDS = {True: 1, False: 5}  # by dry
+ROUNDS, WITHIN = {True: 1, False: 7}, 9.0  # by dry; seconds a family
 SHOWN = 12  # functions of a profile
 PACK = Path(__file__).resolve().parents[2] / "tstitch"
 
@@ -38,7 +38,7 @@ def measure(family: Family, rounds: int) -> Row:
         "itself": partial(family.sample, itself),
         "pair": partial(family.sample, pair),
     }
-    seconds = card.medians(runs, rounds)
+    seconds = card.measure(runs, rounds, WITHIN)
     first = round(FRACTION * family.steps)
     free = ideal([seconds["small"]] * first + [seconds["stock"]] * (family.steps - first))
     waits = {run: card.waits(runs[run]) for run in runs}
@@ -47,6 +47,7 @@ def measure(family: Family, rounds: int) -> Row:
         "title": family.name,
         "tokens": family.tokens,
         "steps": family.steps,
+        "rounds": len(free),
         "seconds": {run: round(median(values), 5) for run, values in seconds.items()},
         "over stock": ratio(seconds["itself"], seconds["stock"]),
         "pair over ideal": ratio(seconds["pair"], free),
@@ -57,7 +58,7 @@ def measure(family: Family, rounds: int) -> Row:
     }
 
 
-def profile(run: partial[object], steps: int) -> list[Row]:
+def profile(run: Run, steps: int) -> list[Row]:
     """The pack's functions by their own time, in microseconds a step."""
     profiler = cProfile.Profile()
     profiler.runcall(run)

@@ -271,15 +271,16 @@ def compiled(rows: list[Row], _: Path) -> list[str]:
     lines = [
         [
             row["compiled"],
-            ", ".join(f"{name} {count}" for name, count in row["graphs"].items()),
-            str(row["recompiles"]),
+            *counts_of(row),
             f"{row['first seconds']:.1f}",
             f"{row['seconds']['compiled']:.4f}",
             f"{row['seconds']['plain']:.4f}",
             f"{row['difference']:.1e}",
         ]
-        for row in good(rows, "graphs")
+        for row in good(rows, "graphs", "compiled")
     ]
+    for row in good(rows, "stock sampler"):
+        lines.append([f"{row['stock sampler']}, stock sampler", *counts_of(row), "", "", "", ""])
     header = [
         "compiled",
         "graphs of the first run",
@@ -290,6 +291,10 @@ def compiled(rows: list[Row], _: Path) -> list[str]:
         "difference",
     ]
     return [table(header, lines), ""] if lines else []
+
+
+def counts_of(row: Row) -> list[str]:
+    return [", ".join(f"{name} {count}" for name, count in row["graphs"].items()), str(row["recompiles"])]
 
 
 SECTIONS: dict[str, Callable[[list[Row], Path], list[str]]] = {

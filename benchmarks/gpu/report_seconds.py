@@ -25,7 +25,8 @@ SAMPLERS = ("euler", "dpmpp_2m", "heun")
 def rows(job: Job) -> Iterator[Row]:
     for name in NAMES[job.dry]:
         if job.left <= 0:
-            return
+            yield {"left out": [name]}
+            continue
         family = families(job.dry)[name]()
         cells = [({"family": name, "sampler": each}, partial(measure, family, each)) for each in SAMPLERS]
         yield from job.cells(cells)

@@ -58,6 +58,7 @@ class Runner:
     grace: float = GRACE
     machine: dict[str, Any] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    _lines: int = 0  # of the file of the process at work, that have been read
 
     def run(self, names: Sequence[str]) -> Row:
         """All results, whatever happened."""
@@ -81,7 +82,7 @@ class Runner:
 
     def _watch(self, path: Path, names: Sequence[str], ends: float) -> None:
         """Until the process has ended, or is ended because a part, or the whole, is out of time."""
-        process = self.start(path, names)
+        process, self._lines = self.start(path, names), 0
         current, since, over = "", time.monotonic(), 0
         try:
             while True:
@@ -117,18 +118,21 @@ class Runner:
             outcome.seconds = round(time.monotonic() - since, 2)
 
     def _read(self, path: Path) -> None:
-        rows: dict[str, list[Row]] = {}
-        for line in read_rows(path):
-            if "machine" in line:
-                self.machine = line["machine"]
-            elif "row" in line:
-                rows.setdefault(line["part"], []).append(line["row"])
-            else:
-                outcome = self.outcomes[line["part"]]
-                outcome.status = "running" if line["event"] == "begun" else line["event"]
-                outcome.seconds, outcome.error = line.get("seconds", 0.0), line.get("error", "")
-        for name, found in rows.items():
-            self.outcomes[name].rows = found
+        lines = read_rows(path)
+        for line in lines[self._lines :]:
+            self.note(line)
+        self._lines = len(lines)
+
+    def note(self, line: Row) -> None:
+        """What a child has written."""
+        if "machine" in line:
+            self.machine = line["machine"]
+        elif "row" in line:
+            self.outcomes[line["part"]].rows.append(line["row"])
+        else:
+            outcome = self.outcomes[line["part"]]
+            outcome.status = "running" if line["event"] == "begun" else line["event"]
+            outcome.seconds, outcome.error = line.get("seconds", 0.0), line.get("error", "")
 
 
 def write_json(path: Path, results: Row) -> None:

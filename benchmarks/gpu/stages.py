@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from statistics import median
 
-from benchmarks.gpu.card import Card, ratio
+from benchmarks.gpu.card import Card, Run, ratio
 from benchmarks.gpu.families import Family, families
 from benchmarks.gpu.parts import Job, Row, attempt
 from benchmarks.timing import ideal
@@ -15,8 +15,8 @@ from tstitch.resolution.model import low_resolution, size_at
 
 FRACTIONS = (0.2, 0.4, 0.6, 0.8)
 SCALES = (1.0, 0.75, 0.5)
-NAMES = {True: ("dit 256", "wan"), False: ("dit 256", "sdxl", "flux", "wan")}  # by dry
-ROUNDS = {True: 1, False: 3}
+NAMES = {True: ("dit 256", "wan"), False: ("dit 256", "flux", "sdxl", "wan")}  # by dry
+ROUNDS, WITHIN = {True: 1, False: 5}, 6.0  # by dry; seconds of one comparison
 CFG = 3.0
 
 
@@ -34,11 +34,15 @@ def rows(job: Job) -> Iterator[Row]:
         Card().clean_up()
 
 
+def timed(runs: Mapping[str, Run], rounds: int) -> dict[str, list[float]]:
+    return Card().measure(runs, rounds, WITHIN)
+
+
 def fractions(family: Family, rounds: int) -> Row:
     """Seconds of a run by the fraction of its steps on the small model."""
     runs = {0.0: family.large, 1.0: family.small}
     runs |= {fraction: family.stitched(family.pattern(fraction)) for fraction in FRACTIONS}
-    seconds = Card().medians({f"{r:g}": partial(family.sample, model) for r, model in sorted(runs.items())}, rounds)
+    seconds = timed({f"{r:g}": partial(family.sample, model) for r, model in sorted(runs.items())}, rounds)
     found: Row = {}
     for fraction, values in seconds.items():
         first = round(float(fraction) * family.steps)
@@ -55,7 +59,7 @@ def fractions(family: Family, rounds: int) -> Row:
 def scales(family: Family, rounds: int) -> Row:
     """Seconds of a step of the large model by the scale of its latents."""
     models = {scale: low_resolution(family.large, scale) for scale in SCALES}
-    seconds = Card().medians({f"{scale:g}": partial(family.sample, each) for scale, each in models.items()}, rounds)
+    seconds = timed({f"{scale:g}": partial(family.sample, each) for scale, each in models.items()}, rounds)
     whole = family.latent.shape[-1] * family.latent.shape[-2]
     found: Row = {}
     for scale in SCALES:
@@ -72,14 +76,14 @@ def guidance(family: Family, rounds: int) -> Row:
     """Seconds of a guided run by what answers for the negative, against the models' answers alone."""
     weak = guided_model(family.large, family.small, Guidance("weak model"))
     cheap = guided_model(family.large, family.small, Guidance("cheap negative"))
-    runs = {
+    runs: dict[str, Run] = {
         "large, guided": partial(family.sample, family.large, cfg=CFG),
         "large, unguided": partial(family.sample, family.large, cfg=1.0),
         "small, unguided": partial(family.sample, family.small, cfg=1.0),
         "weak model": partial(family.sample, weak, cfg=CFG),
         "cheap negative": partial(family.sample, cheap, cfg=CFG),
     }
-    seconds = Card().medians(runs, rounds)
+    seconds = timed(runs, rounds)
     both = [a + b for a, b in zip(seconds["large, unguided"], seconds["small, unguided"], strict=True)]
     found: Row = {run: {"seconds": round(median(values), 5)} for run, values in seconds.items()}
     for run in ("weak model", "cheap negative"):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks.gpu.card import Card
 from benchmarks.gpu.child import run_parts
+from benchmarks.gpu.page import write_page
 from benchmarks.gpu.parts import PARTS
+from benchmarks.gpu.runner import Outcome, Runner
 
 
 @pytest.fixture(scope="module")
@@ -26,3 +31,22 @@ def test_every_part_runs_at_toy_size(name: str, lines: list[dict[str, Any]]) -> 
     rows = [line["row"] for line in of_part if "row" in line]
     assert rows
     assert not [row for row in rows if "error" in str(row) or "left out" in row]
+
+
+def test_the_page_shows_every_part(lines: list[dict[str, Any]], tmp_path: Path) -> None:
+    runner = Runner(tmp_path, True, start=never, on_change=lambda _: None)
+    runner.outcomes = {name: Outcome() for name in PARTS}
+    for line in lines:
+        runner.note(line)
+    runner.machine = Card().description()
+    write_page(tmp_path, json.loads(json.dumps(runner.results())))
+    page = (tmp_path / "gpu.md").read_text(encoding="utf-8")
+    assert all(part.title in page for part in PARTS.values())
+    assert page.count("| :--") >= 9
+    pictures = {path.name for path in tmp_path.glob("*.png")}
+    assert pictures == {"gpu_fractions.png", "gpu_scales.png", "gpu_memory.png"}
+    assert all(f"]({name})" in page for name in pictures)
+
+
+def never(*_: Any) -> Any:
+    raise AssertionError("no process is started")

@@ -77,19 +77,22 @@ class Reads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def reads_of(model: Any, sampler: str) -> int:
-    with Reads() as counted:
-        ksample(model, sampler)
-    return counted.count
+def more_reads(pair: tuple[Any, Any], sampler: str, steps: int) -> int:
+    """How many more values Python reads in a stitched run than in the stock sampler's."""
+    counts = []
+    for model in (stitched(pair), pair[1]):
+        with Reads() as counted:
+            ksample(model, sampler, steps=steps)
+        counts.append(counted.count)
+    return counts[0] - counts[1]
 
 
 @pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_2m", "dpmpp_sde", "uni_pc", "lms"])
-def test_python_reads_no_more_than_in_the_stock_sampler(
+def test_a_step_reads_what_it_does_in_the_stock_sampler(
     sampler: str, pair: tuple[Any, Any], reads: list[float]
 ) -> None:
-    """But for what is read once a run: the noisiest level of each model, and where a run stands in its schedule."""
-    once_a_run = 12
-    assert reads_of(stitched(pair), sampler) <= reads_of(pair[1], sampler) + once_a_run
+    """What a stitched run reads beyond that, to see how the models mix image and noise, it reads once."""
+    assert more_reads(pair, sampler, 5) == more_reads(pair, sampler, 10)
 
 
 Make = Callable[[tuple[Any, Any]], Any]

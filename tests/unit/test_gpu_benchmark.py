@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.gpu.parts import Job, Part
+from benchmarks.gpu.page import write_page
+from benchmarks.gpu.parts import PARTS as REAL_PARTS
+from benchmarks.gpu.parts import TOTAL, Job, Part
 from benchmarks.gpu.runner import Runner, write_json
 
 #: What a child does by the name of the part. It writes as the real one.
@@ -103,3 +105,19 @@ def test_results_are_replaced_in_one_step(tmp_path: Path) -> None:
     write_json(tmp_path / "gpu.json", {"a": 2})
     assert [path.name for path in tmp_path.iterdir()] == ["gpu.json"]
     assert json.loads((tmp_path / "gpu.json").read_text()) == {"a": 2}
+
+
+def test_the_parts_fit_into_the_whole() -> None:
+    assert sum(part.limit for part in REAL_PARTS.values()) < TOTAL
+
+
+def test_the_page_tells_what_went_wrong(tmp_path: Path) -> None:
+    part = {"status": "crashed", "seconds": 3.0, "error": "its process ended with status 7", "limit": 9.0, "rows": []}
+    memory = {**part, "rows": [{"room": "ample", "run": "swap", "error": "OutOfMemoryError: no room"}]}
+    overhead = {**part, "status": "done", "error": "", "rows": [{"left out": ["wan"]}]}
+    write_page(tmp_path, {"machine": {}, "dry": False, "parts": {"memory": memory, "overhead": overhead}})
+    page = (tmp_path / "gpu.md").read_text(encoding="utf-8")
+    assert "Crashed, 3 of at most 9 s." in page
+    assert "its process ended with status 7" in page
+    assert "- ample swap: OutOfMemoryError: no room" in page
+    assert "- no time was left for wan" in page

@@ -40,6 +40,8 @@ CHANGES: dict[str, Change] = {
     "by numbers": lambda sigmas, x: 1 / (1 + sigmas[1:2] ** 2) - 0.1,
     "joined": lambda sigmas, x: torch.cat([sigmas[3:], sigmas[:1]])[:1],
     "in another type": lambda sigmas, x: sigmas[1].double()[None],
+    "a copy by torch.tensor": lambda sigmas, x: torch.tensor(sigmas[1]).log()[None],
+    "of a tensor of a number": lambda sigmas, x: torch.tensor(0.3) * sigmas[:1],
     "least": lambda sigmas, x: torch.minimum(sigmas[0], sigmas[1]).repeat(2),
 }
 
@@ -84,6 +86,17 @@ def test_what_cannot_be_followed_is_read(change: Change, sigmas: Tensor, reads: 
         with unfollowed():
             assert level_of(sigma) == float(sigma[0])
     assert len(reads) == 1
+
+
+def test_a_change_elsewhere_is_none_of_its_business(sigmas: Tensor, reads: list[float]) -> None:
+    x = torch.rand(2, 3)
+    with followed(sigmas):
+        sigma = sigmas[:1] * 2
+        x.mul_(2)
+        torch.add(x, 1, out=x)
+        sigmas.clone().chunk(2)[0].mul_(3)
+        assert level_of(sigma) == 16.0
+    assert not reads
 
 
 def test_following_takes_no_random_numbers(sigmas: Tensor, reads: list[float]) -> None:

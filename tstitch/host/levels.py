@@ -8,6 +8,7 @@ CPU, with the numbers as they are known there. What cannot be followed is read f
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -38,9 +39,8 @@ FOLLOWED_OPERATIONS = frozenset((*_ARITHMETIC.split(), *_SHAPES.split(), *_REFLE
 CONVERSIONS = frozenset(("to", "cuda", "xpu", "cpu", "type", "type_as", "float", "double", "half", "bfloat16"))
 #: What makes new tensors of plain numbers.
 MADE: dict[str, Callable[..., Tensor]] = {
-    name: function
-    for function in (torch.ones, torch.zeros)
-    for name in (function.__name__, f"new_{function.__name__}", f"{function.__name__}_like")
+    **dict.fromkeys(("ones", "new_ones", "ones_like"), torch.ones),
+    **dict.fromkeys(("zeros", "new_zeros", "zeros_like"), torch.zeros),
 }
 MADE_OF_NUMBERS = frozenset(("tensor", "as_tensor", "new_tensor", "full", "new_full", "full_like"))
 
@@ -140,7 +140,7 @@ class FollowedLevels(TorchFunctionMode):
         super().__init__()
         self.is_paused = False
         self.is_lost = False  # something was changed in a way that cannot be followed
-        self._storages: set[int] = set()
+        self._marked: dict[int, list[weakref.ref[Tensor]]] = {}  # by the memory that they share
 
     def follow(self, sigmas: Tensor) -> None:
         self._note(sigmas, sigmas.detach().to("cpu", copy=True))
@@ -163,7 +163,11 @@ class FollowedLevels(TorchFunctionMode):
 
     def _note(self, tensor: Tensor, values: Tensor) -> None:
         setattr(tensor, MARK, _Known(values, self))
-        self._storages.add(tensor.untyped_storage().data_ptr())
+        self._marked[place_of(tensor)] = [*self._sharing(tensor), weakref.ref(tensor)]
+
+    def _sharing(self, tensor: Tensor) -> list[weakref.ref[Tensor]]:
+        """What is marked and still there, in the memory of `tensor`."""
+        return [marked for marked in self._marked.get(place_of(tensor), []) if marked() is not None]
 
     def _values(self, func: Any, name: str, args: Any, kwargs: Any, result: Tensor) -> Tensor | None:
         """Of `result`; None where they are not known."""
@@ -179,13 +183,14 @@ class FollowedLevels(TorchFunctionMode):
         known = self._all_known(args, kwargs)
         if known is None:
             return None
-        values = func(*known[0], **known[1])
+        values = done(func, *known)
         return values if isinstance(values, Tensor) and values.shape == result.shape else None
 
     def _of_numbers(self, name: str, args: Any, kwargs: Any, result: Tensor) -> Tensor | None:
+        if name not in ("full", "new_full", "full_like") and args and isinstance(args[-1], Tensor):
+            source = self._known(args[-1])
+            return None if source is None else source.to(result.dtype, copy=True)
         numbers = [value for value in (*args, *kwargs.values()) if isinstance(value, (int, float))]
-        if result.numel() == 1 and name in ("tensor", "as_tensor", "new_tensor"):
-            numbers = [args[-1]] if isinstance(args[-1], (int, float)) else []
         if len(numbers) != 1 or isinstance(numbers[0], bool):
             return None
         return torch.full(result.shape, numbers[0], dtype=result.dtype)
@@ -196,15 +201,13 @@ class FollowedLevels(TorchFunctionMode):
         if not (isinstance(target, Tensor) and is_followed(target) and target.numel() <= LARGEST):
             return
         known = self._all_known(args, kwargs) if self._known(target) is not None else None
-        if known is None:
+        if known is None or done(func, *known) is FAILED:
             self._lose(target)
-        else:
-            func(*known[0], **known[1])
 
     def _lose(self, target: Any) -> None:
         """`target` is changed in a way that cannot be followed: what shares its memory is no longer known."""
         for tensor in target if isinstance(target, (list, tuple)) else [target]:
-            if isinstance(tensor, Tensor) and tensor.untyped_storage().data_ptr() in self._storages:
+            if isinstance(tensor, Tensor) and self._sharing(tensor):
                 self.is_lost = True
 
     def _known(self, value: Any) -> Tensor | None:
@@ -230,6 +233,21 @@ class FollowedLevels(TorchFunctionMode):
 
         found = tuple(map(of, args)), {name: of(value) for name, value in kwargs.items()}
         return None if missing[0] else found
+
+
+FAILED = object()
+
+
+def done(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The result of an operation on the CPU, or `FAILED`, as a few know no such type there."""
+    try:
+        return func(*args, **kwargs)
+    except (RuntimeError, TypeError, NotImplementedError):
+        return FAILED
+
+
+def place_of(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def is_in_place(name: str) -> bool:

@@ -118,11 +118,16 @@ class Report:
             self.watch.call(self, now)
 
     def stop(self) -> None:
-        """No other call follows; what is not known to be done is forgotten."""
+        """No other call follows, perhaps as one has failed: a device's clock may be gone with it."""
+        if self._clock is None:
+            self._end()
+        self._calls.clear()
+
+    def _end(self) -> None:
+        """The last call is done."""
         if self._calls:
             now = time.perf_counter()
-            last = self._calls[-1]
-            self._calls.append(last._replace(mark=self._mark(now)))
+            self._calls.append(self._calls[-1]._replace(mark=self._mark(now)))
             self._settle(now)
             self._calls.clear()
 
@@ -141,7 +146,7 @@ class Report:
 
     def finish(self) -> None:
         """The run has come to its end."""
-        self.stop()
+        self._end()
         self._step = 0 if self.trajectory is None else self.trajectory.steps
         if self.watch is not None:
             self.watch.finish(self)
