@@ -35,7 +35,7 @@ def rows() -> list[str]:
 
     from tstitch.trajectory import noises_of
 
-    found = [f"| model | scheduler | {FRACTION:g} of {STEPS} steps is down to noise |", "|---|---|---|"]
+    found = [f"| model | scheduler | noise after {FRACTION:g} of {STEPS} steps |", "|---|---|---|"]
     for name, (kind, shift, schedulers) in MODELS.items():
         sampling = sampling_of(kind, shift)
         for scheduler in schedulers:
