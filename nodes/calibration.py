@@ -11,6 +11,8 @@ from ..tstitch.planning.calibration.views import views
 from .inputs import (
     CATEGORY,
     CalibrationType,
+    check_widgets,
+    checked,
     connected,
     measured_stages,
     numbered,
@@ -81,6 +83,10 @@ class TStitchCalibrate(io.ComfyNode):
             ],
             outputs=OUTPUTS,
         )
+
+    @classmethod
+    def validate_inputs(cls, sampler_name: str | None = None, scheduler: str | None = None) -> bool | str:
+        return checked(lambda: check_widgets(cls, sampler_name=sampler_name, scheduler=scheduler))
 
     @classmethod
     def execute(

@@ -14,7 +14,7 @@ from ..tstitch.files import write_whole
 from ..tstitch.planning.calibration.record import Calibration
 from ..tstitch.planning.calibration.views import views
 from .calibration import OUTPUTS
-from .inputs import CATEGORY, calibration_input, check_calibration, tolerance_input
+from .inputs import CATEGORY, calibration_input, check_calibration, checked, tolerance_input
 
 PREFIX = "tstitch/calibration"
 
@@ -73,6 +73,10 @@ class TStitchLoadCalibration(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, file: str | None = None) -> bool | str:
+        return file is None or checked(lambda: check_is_there(file))
+
+    @classmethod
     def fingerprint_inputs(cls, file: str, tolerance: float) -> tuple[Any, ...]:
         path = loading_path(file)
         return file, tolerance, path.stat().st_mtime_ns if path.is_file() else None
@@ -102,6 +106,11 @@ def loading_path(file: str) -> Path:
     if not any(path.is_relative_to(os.path.abspath(folder)) for folder in folders):
         raise elsewhere
     return path
+
+
+def check_is_there(file: str) -> None:
+    if not loading_path(file).is_file():
+        raise StitchError(f"The file {file} is gone: choose another, or save it again.")
 
 
 def saving_path(prefix: str) -> Path:

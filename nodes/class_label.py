@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..tstitch.checks.choices import check_choice
 from ..tstitch.families.class_labels import check_imagenet, class_inputs, imagenet_names
-from .inputs import CATEGORY
+from .inputs import CATEGORY, check_widgets, checked
 
 NO_CLASS = "(none)"
 
@@ -51,6 +51,10 @@ class TStitchClassLabel(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, imagenet_class: str | None = None) -> bool | str:
+        return checked(lambda: check_widgets(cls, imagenet_class=imagenet_class))
 
     @classmethod
     def execute(cls, model: Any, labels: str, imagenet_class: str) -> io.NodeOutput:

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..tstitch.guidance.model import MODES, Guidance, guided_model
-from .inputs import CATEGORY, checked, memory_input
+from .inputs import CATEGORY, check_widgets, checked, memory_input
 
 
 class TStitchGuidance(io.ComfyNode):
@@ -59,9 +59,11 @@ class TStitchGuidance(io.ComfyNode):
         end_percent: float | None = None,
         memory: str | None = None,
     ) -> bool | str:
-        if mode is None or start_percent is None or end_percent is None or memory is None:
-            return True
-        return checked(lambda: Guidance(mode, start_percent, end_percent, memory))
+        values = {"mode": mode, "start_percent": start_percent, "end_percent": end_percent, "memory": memory}
+        return checked(
+            lambda: None in values.values() or Guidance(**values),  # type: ignore[arg-type]
+            lambda: check_widgets(cls, **values),
+        )
 
     @classmethod
     def execute(

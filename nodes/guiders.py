@@ -11,7 +11,7 @@ from ..tstitch.schedule import ScheduleSpec, check_schedule_text
 from ..tstitch.stitch.guider import StitchedGuider
 from ..tstitch.stitch.report import Report
 from ..tstitch.stitch.run import Stitch
-from .inputs import CATEGORY, checked, connected, schedule_inputs
+from .inputs import CATEGORY, check_widgets, checked, connected, schedule_inputs
 
 
 class TStitchGuiders(io.ComfyNode):
@@ -39,9 +39,15 @@ class TStitchGuiders(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, splits: str | float | None = None, unit: str | None = None, pattern: str | None = None
+        cls,
+        splits: str | float | None = None,
+        unit: str | None = None,
+        pattern: str | None = None,
+        memory: str | None = None,
     ) -> bool | str:
-        return checked(lambda: check_schedule_text(splits, unit, pattern))
+        return checked(
+            lambda: check_schedule_text(splits, unit, pattern), lambda: check_widgets(cls, unit=unit, memory=memory)
+        )
 
     @classmethod
     def execute(

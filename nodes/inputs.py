@@ -8,12 +8,13 @@ from typing import Any
 import comfy.samplers
 from comfy_api.latest import io
 
+from ..tstitch.checks.choices import check_choice, check_range
 from ..tstitch.checks.inputs import check_conditioning, check_latent, check_model
 from ..tstitch.errors import StitchError
 from ..tstitch.host.memory import POLICIES
 from ..tstitch.planning.calibration.record import Calibration
 from ..tstitch.planning.profile.record import Profile
-from ..tstitch.schedule import MAX_STAGES, UNITS
+from ..tstitch.schedule import MAX_STAGES, UNITS, read_number
 from ..tstitch.stitch.model import ModelStage
 
 CATEGORY = "sampling/t-stitch"
@@ -24,9 +25,9 @@ ProfileType = io.Custom("TSTITCH_PROFILE")
 UNIT_TOOLTIP = (
     "What the splits count. steps: fraction of the steps, as in the paper. step: step number. timestep: noise level t"
     " from 1 (noise) to 0 (image), e.g. 0.875 for Wan 2.2. sigma: the sampler's own noise level. noise: the share of"
-    " noise in the mixture, which means the same for every model and scheduler; 0.86 is a safe start. A fraction always"
-    " means the whole trajectory: in an img2img or hi-res pass that starts late, 0.4 stays at 40 % of the full noise"
-    " range, so the small model never gets the fine details."
+    " noise in the mixture, which means the same for every model and scheduler; 0.86 is a safe start. Fractions and step"
+    " numbers always mean the whole trajectory: in an img2img or hi-res pass that starts late, 0.4 stays at 40 % of the"
+    " full noise range, so the small model never gets the fine details."
 )
 MEMORY_TOOLTIP = (
     "auto: all models stay on the GPU if they fit, else each is loaded when its steps begin. keep: always all at"
@@ -135,7 +136,7 @@ def pattern_input() -> io.String.Input:
         default="",
         tooltip="Optional explicit list, which replaces the splits: model x steps, such as 1x8 2x12, or interleaved as"
         " 2x4 1x10 2x6. Models are numbered in run order, the last number is the finishing one. It must add up to the"
-        " steps of the run.",
+        " steps of the run; where that is a part of a schedule (img2img, a hi-res pass), it stands for the whole.",
     )
 
 
@@ -282,10 +283,26 @@ def check_profile(name: str, value: Any) -> None:
         raise StitchError(f"{name} is of type {type(value).__name__}, not a profile: connect T-Stitch Profile.")
 
 
-def checked(check: Callable[[], object]) -> bool | str:
+def checked(*checks: Callable[[], object]) -> bool | str:
     """The answer the host expects of `validate_inputs`."""
     try:
-        check()
+        for check in checks:
+            check()
     except StitchError as error:
         return str(error)
     return True
+
+
+def check_widgets(node: type[io.ComfyNode], **values: Any) -> None:
+    """Refuse what no widget of `node` offers, before anything is loaded. Raises StitchError; None comes over a link.
+
+    Some hosts do not look at the choices of newer schemas, and none at an input that `validate_inputs` names.
+    """
+    for item in node.define_schema().inputs:
+        value, widget = values.get(item.id), getattr(item, "input_override", None) or item
+        if value is None:
+            continue
+        if isinstance(widget, io.Combo.Input):
+            check_choice(item.id, value, widget.options)
+        elif isinstance(widget, (io.Int.Input, io.Float.Input)):
+            check_range(item.id, read_number(item.id, value), widget.min, widget.max)

@@ -18,7 +18,7 @@ from ..tstitch.families.ldm.model import load_ldm
 from ..tstitch.families.shared.model_file import ModelFile
 from ..tstitch.families.starter import STARTERS, load_starter, load_starter_vae
 from ..tstitch.families.transformer import GUIDANCE_CHANNELS, PREDICTIONS, load_transformer
-from .inputs import CATEGORY, checked
+from .inputs import CATEGORY, check_widgets, checked
 
 STARTER_CLASSES = ClassSet.of(len(FASHION_MNIST), FASHION_MNIST)
 FOLDERS = ("diffusion_models", "checkpoints")  # of the host, in which people keep such files
@@ -54,6 +54,12 @@ def model_file(name: str, folders: Sequence[str] = FOLDERS) -> ModelFile:
             return ModelFile(Path(path), name)
     *others, last = (f"models/{folder}" for folder in folders)
     raise StitchError(f"The file {name} is in neither {', '.join(others)} nor {last}.")
+
+
+def check_file(name: str | None, folders: Sequence[str] = FOLDERS) -> None:
+    """Before the run, in which None comes over a link. Raises StitchError."""
+    if name is not None:
+        model_file(name, folders)
 
 
 def weight_dtype_input() -> io.Combo.Input:
@@ -103,8 +109,8 @@ class TStitchLoadStarter(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, labels: str | None = None) -> bool | str:
-        return labels is None or checked(lambda: STARTER_CLASSES.parse(labels))
+    def validate_inputs(cls, labels: str | None = None, model: str | None = None) -> bool | str:
+        return checked(lambda: labels is None or STARTER_CLASSES.parse(labels), lambda: check_widgets(cls, model=model))
 
     @classmethod
     def execute(cls, model: str, labels: str) -> io.NodeOutput:
@@ -158,6 +164,17 @@ class TStitchLoadDiT(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(
+        cls,
+        dit_name: str | None = None,
+        prediction: str | None = None,
+        guidance_channels: str | None = None,
+        weight_dtype: str | None = None,
+    ) -> bool | str:
+        choices = {"prediction": prediction, "guidance_channels": guidance_channels, "weight_dtype": weight_dtype}
+        return checked(lambda: check_file(dit_name), lambda: check_widgets(cls, **choices))
+
+    @classmethod
     def execute(
         cls, dit_name: str, prediction: str, guidance_channels: str, weight_dtype: str, heads: int
     ) -> io.NodeOutput:
@@ -179,6 +196,10 @@ class TStitchLoadBKSDM(io.ComfyNode):
             inputs=[model_file_input("unet_name"), weight_dtype_input()],
             outputs=[io.Model.Output(display_name="MODEL")],
         )
+
+    @classmethod
+    def validate_inputs(cls, unet_name: str | None = None, weight_dtype: str | None = None) -> bool | str:
+        return checked(lambda: check_file(unet_name), lambda: check_widgets(cls, weight_dtype=weight_dtype))
 
     @classmethod
     def execute(cls, unet_name: str, weight_dtype: str) -> io.NodeOutput:
@@ -233,6 +254,20 @@ class TStitchLoadLDM(io.ComfyNode):
                 io.Latent.Output(display_name="LATENT", tooltip="An empty latent for each label."),
                 io.String.Output(display_name="info", tooltip="Model kind and size."),
             ],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        ldm_name: str | None = None,
+        first_stage: str | None = None,
+        weights: str | None = None,
+        weight_dtype: str | None = None,
+    ) -> bool | str:
+        return checked(
+            lambda: check_file(ldm_name),
+            lambda: first_stage == SAME_FILE or check_file(first_stage, FIRST_STAGE_FOLDERS),
+            lambda: check_widgets(cls, weights=weights, weight_dtype=weight_dtype),
         )
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..tstitch.resolution.model import LARGEST, SMALLEST, check_scale, low_resolution
-from .inputs import CATEGORY, checked
+from .inputs import CATEGORY, check_widgets, checked
 
 
 class TStitchLowResolution(io.ComfyNode):
@@ -48,7 +48,7 @@ class TStitchLowResolution(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, scale: float | None = None) -> bool | str:
-        return scale is None or checked(lambda: check_scale(scale))
+        return scale is None or checked(lambda: check_scale(scale), lambda: check_widgets(cls, scale=scale))
 
     @classmethod
     def execute(cls, model: Any, scale: float) -> io.NodeOutput:

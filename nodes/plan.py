@@ -7,9 +7,9 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..tstitch.checks.inputs import check_latent
-from ..tstitch.planning.plan.request import GOALS, ORDERS, Request, check_latent_shape, check_widgets, make_plan
+from ..tstitch.planning.plan.request import GOALS, ORDERS, Request, check_latent_shape, check_request, make_plan
 from ..tstitch.planning.plan.views import plan_chart, plan_table
-from .inputs import CATEGORY, ProfileType, calibration_input, check_calibration, check_profile, checked
+from .inputs import CATEGORY, ProfileType, calibration_input, check_calibration, check_profile, check_widgets, checked
 
 
 class TStitchPlan(io.ComfyNode):
@@ -89,7 +89,10 @@ class TStitchPlan(io.ComfyNode):
     def validate_inputs(
         cls, goal: str | None = None, budget: float | None = None, steps: int | None = None, order: str | None = None
     ) -> bool | str:
-        return checked(lambda: check_widgets(goal, budget, steps, order))
+        return checked(
+            lambda: check_request(goal, budget, steps, order),
+            lambda: check_widgets(cls, goal=goal, budget=budget, steps=steps, order=order),
+        )
 
     @classmethod
     def execute(

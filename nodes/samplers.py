@@ -18,6 +18,7 @@ from ..tstitch.trajectory import FullSchedule, ksampler_schedule
 from .inputs import (
     CATEGORY,
     check_sockets,
+    check_widgets,
     checked,
     denoise_input,
     fraction_input,
@@ -37,6 +38,12 @@ OUTPUTS = [
         display_name="report", tooltip="JSON: which model ran which steps, at which noise, how often and how long."
     ),
 ]
+
+
+def check_fraction(fraction: float | str | None, unit: str | None) -> None:
+    """Before the run, in which None comes over a link. Raises StitchError."""
+    if fraction is not None and unit is not None:
+        read_fraction(fraction, unit)
 
 
 def read_fraction(fraction: float | str, unit: str) -> float:
@@ -74,8 +81,17 @@ class TStitchKSampler(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, fraction: float | str | None = None, unit: str | None = "steps") -> bool | str:
-        return fraction is None or unit is None or checked(lambda: read_fraction(fraction, unit))
+    def validate_inputs(
+        cls,
+        fraction: float | str | None = None,
+        unit: str | None = "steps",
+        sampler_name: str | None = None,
+        scheduler: str | None = None,
+        memory: str | None = None,
+    ) -> bool | str:
+        values = {"fraction": fraction, "unit": unit, "memory": memory}
+        values |= {"sampler_name": sampler_name, "scheduler": scheduler}
+        return checked(lambda: check_fraction(fraction, unit), lambda: check_widgets(cls, **values))
 
     @classmethod
     def execute(
@@ -146,8 +162,20 @@ class TStitchKSamplerAdvanced(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, fraction: float | str | None = None, unit: str | None = "steps") -> bool | str:
-        return fraction is None or unit is None or checked(lambda: read_fraction(fraction, unit))
+    def validate_inputs(
+        cls,
+        fraction: float | str | None = None,
+        unit: str | None = "steps",
+        sampler_name: str | None = None,
+        scheduler: str | None = None,
+        memory: str | None = None,
+        add_noise: str | None = None,
+        return_with_leftover_noise: str | None = None,
+    ) -> bool | str:
+        values = {"fraction": fraction, "unit": unit, "memory": memory, "add_noise": add_noise}
+        values |= {"sampler_name": sampler_name, "scheduler": scheduler}
+        values |= {"return_with_leftover_noise": return_with_leftover_noise}
+        return checked(lambda: check_fraction(fraction, unit), lambda: check_widgets(cls, **values))
 
     @classmethod
     def execute(

@@ -13,6 +13,7 @@ from ..tstitch.sweep.views import decoded, draw_grid, qualities, speed_quality_f
 from .inputs import (
     CATEGORY,
     check_sockets,
+    check_widgets,
     checked,
     denoise_input,
     model_inputs,
@@ -66,8 +67,19 @@ class TStitchSweep(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, fractions: str | None = None, unit: str | None = "steps") -> bool | str:
-        return fractions is None or unit is None or checked(lambda: parse_entries(fractions, unit))
+    def validate_inputs(
+        cls,
+        fractions: str | None = None,
+        unit: str | None = "steps",
+        sampler_name: str | None = None,
+        scheduler: str | None = None,
+        memory: str | None = None,
+    ) -> bool | str:
+        choices = {"unit": unit, "memory": memory, "sampler_name": sampler_name, "scheduler": scheduler}
+        return checked(
+            lambda: fractions is None or unit is None or parse_entries(fractions, unit),
+            lambda: check_widgets(cls, **choices),
+        )
 
     @classmethod
     def execute(

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..tstitch.training_interval import UNITS, TrainingInterval, limit_training
-from .inputs import CATEGORY, checked
+from .inputs import CATEGORY, check_widgets, checked
 
 
 class TStitchTrainingInterval(io.ComfyNode):
@@ -48,9 +48,10 @@ class TStitchTrainingInterval(io.ComfyNode):
     def validate_inputs(
         cls, start: float | None = None, end: float | None = None, unit: str | None = None
     ) -> bool | str:
-        if start is None or end is None or unit is None:
-            return True
-        return checked(TrainingInterval(start, end, unit).check)
+        return checked(
+            lambda: None in (start, end, unit) or TrainingInterval(start, end, unit).check(),  # type: ignore[arg-type]
+            lambda: check_widgets(cls, start=start, end=end, unit=unit),
+        )
 
     @classmethod
     def execute(cls, model: Any, start: float, end: float, unit: str) -> io.NodeOutput:

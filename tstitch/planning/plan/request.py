@@ -32,7 +32,7 @@ class Request:
 
     def check(self) -> None:
         """Raise StitchError if no plan can be made."""
-        check_widgets(self.goal, self.budget, self.steps, self.order)
+        check_request(self.goal, self.budget, self.steps, self.order)
         if self.profile is None and self.calibration is None:
             raise StitchError(
                 "Plan knows neither times nor errors: connect a profile, or a calibration, or both (T-Stitch Profile,"
@@ -183,7 +183,7 @@ def assumed_errors(step_seconds: Sequence[float], steps: int) -> list[list[float
     return [[loss * (step + 0.5) / steps for step in range(steps)] for loss in losses]
 
 
-def check_widgets(goal: str | None, budget: float | None, steps: int | None, order: str | None) -> None:
+def check_request(goal: str | None, budget: float | None, steps: int | None, order: str | None) -> None:
     """Check the widgets before anything is connected. None: the value comes over a link."""
     for name, value, options in (("goal", goal, GOALS), ("order", order, ORDERS)):
         if value is not None:
