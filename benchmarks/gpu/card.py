@@ -139,11 +139,12 @@ class Card:
         return torch.empty(max(0, self.free() - leave), dtype=torch.uint8, device=self.device)
 
     def clean_up(self) -> None:
-        """Nothing loaded, nothing cached. Raises RuntimeError where the device takes no more work."""
+        """Nothing loaded and, on a GPU, nothing cached. Raises RuntimeError where the device takes no more work."""
         mm.unload_all_models()
-        gc.collect()
-        mm.soft_empty_cache()
-        self.synchronize()
+        if self.is_gpu:
+            gc.collect()
+            mm.soft_empty_cache()
+            self.synchronize()
 
 
 def ratio(numerators: list[float], denominators: list[float]) -> float:

@@ -12,22 +12,23 @@ from comfy_api.torch_helpers import set_torch_compile_wrapper
 
 from benchmarks.gpu.card import Card
 from benchmarks.gpu.families import Family, dit, families
-from benchmarks.gpu.parts import Job, Row
+from benchmarks.gpu.parts import Cell, Job, Row
 from tstitch.stitch.model import ModelStage, stitch_model
 from tstitch_testing.sampling import stitch_of
 
 CUT = ((4, 384, 6), (6, 1152, 16))  # DiTs at real width with few blocks, as each block is compiled by itself
 FRACTION, OTHER_FRACTION = 0.4, 0.6
 ROUNDS, WITHIN = 5, 5.0  # seconds
-CASES = {"small": (True, False), "large": (False, True), "both": (True, True)}
+CASES = {"both": (True, True), "small": (True, False), "large": (False, True)}
+DRY_CASES = {"both": CASES["both"]}
 
 
 def rows(job: Job) -> Iterator[Row]:
     family = families(True)["dit 256"]() if job.dry else dit("DiT cut to 4 and 6 blocks, 256", 16, CUT, 10)
     yield {"title": family.name, "steps": family.steps}
-    yield from job.cells(
-        [({"compiled": name}, partial(measure, family, case, job.dry)) for name, case in CASES.items()]
-    )
+    cases = DRY_CASES if job.dry else CASES
+    cells: list[Cell] = [({"compiled": name}, partial(measure, family, case, job.dry)) for name, case in cases.items()]
+    yield from job.cells([*cells, ({"stock sampler": "large"}, partial(measure_stock, family, job.dry))])
 
 
 def measure(family: Family, case: tuple[bool, bool], dry: bool) -> Row:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -164,7 +163,6 @@ def leftovers(family: Family, error: type[Exception]) -> Row:
     for step in range(family.steps):
         with suppress(error):
             run(family, partial(fail, step, error))
-        gc.collect()
         if step % 4 == 0:
             same = same and torch.equal(run(family), expected)
         card.clean_up()

@@ -42,6 +42,7 @@ CHANGES: dict[str, Change] = {
     "in another type": lambda sigmas, x: sigmas[1].double()[None],
     "a copy by torch.tensor": lambda sigmas, x: torch.tensor(sigmas[1]).log()[None],
     "of a tensor of a number": lambda sigmas, x: torch.tensor(0.3) * sigmas[:1],
+    "in between": lambda sigmas, x: torch.linspace(sigmas[0], sigmas[3], 5, device=x.device)[2:3],
     "least": lambda sigmas, x: torch.minimum(sigmas[0], sigmas[1]).repeat(2),
 }
 

@@ -26,8 +26,8 @@ MARK = "_tstitch_known"
 
 _ARITHMETIC = (
     "abs add addcdiv addcmul atan ceil clamp clamp_max clamp_min cos cosh cumprod cumsum diff div divide exp exp2 expm1"
-    " floor lerp log log10 log1p log2 max maximum mean min minimum mul multiply neg negative pow prod reciprocal"
-    " remainder round rsqrt rsub sigmoid sin sinh softplus sqrt square sub subtract sum tan tanh true_divide where"
+    " floor lerp linspace log log10 log1p log2 max maximum mean min minimum mul multiply neg negative pow prod"
+    " reciprocal remainder round rsqrt rsub sigmoid sin sinh softplus sqrt square sub subtract sum tan tanh true_divide where"
 )
 _SHAPES = (
     "broadcast_to cat clone concat contiguous detach expand expand_as flatten flip getitem index_select narrow"
@@ -184,7 +184,8 @@ class FollowedLevels(TorchFunctionMode):
         if known is None:
             return None
         values = done(func, *known)
-        return values if isinstance(values, Tensor) and values.shape == result.shape else None
+        is_usable = isinstance(values, Tensor) and values.shape == result.shape and values.device.type == "cpu"
+        return values if is_usable else None
 
     def _of_numbers(self, name: str, args: Any, kwargs: Any, result: Tensor) -> Tensor | None:
         if name not in ("full", "new_full", "full_like") and args and isinstance(args[-1], Tensor):
