@@ -177,8 +177,8 @@ def host_tests(arguments: list[str]) -> list[Outcome]:
 def browser_tests(arguments: list[str]) -> list[Outcome]:
     """As many pages at a time as there are cores.
 
-    A page keeps a core busy: of 300 CPU seconds that one took, its script used 170, drawing without a GPU 60, the
-    server 45. More of them at once only make one another slow, and run into the limits of the tests.
+    A page keeps a core busy: of 285 CPU seconds of one run, its scripts took 170, drawing without a GPU 60, the server
+    45, the test itself 10. More runs at once only slow one another down, until tests reach their time limits.
     """
     checks = [
         pytest_check(

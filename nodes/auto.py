@@ -54,8 +54,7 @@ class TStitchAuto(io.ComfyNode):
                     "refresh",
                     default=False,
                     optional=True,
-                    tooltip="On measures and plans again at every queue; off takes what was found before in the same"
-                    " setting.",
+                    tooltip="On: measure and plan at every queue. Off: reuse an earlier plan with the same settings.",
                 ),
             ],
             outputs=[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import folder_paths
 import torch
@@ -14,6 +15,7 @@ from ..tstitch.errors import StitchError
 from ..tstitch.families.bksdm import load_bksdm
 from ..tstitch.families.class_labels import FASHION_MNIST, ClassSet, class_inputs
 from ..tstitch.families.ldm.model import load_ldm
+from ..tstitch.families.shared.model_file import ModelFile
 from ..tstitch.families.starter import STARTERS, load_starter, load_starter_vae
 from ..tstitch.families.transformer import GUIDANCE_CHANNELS, PREDICTIONS, load_transformer
 from .inputs import CATEGORY, check_widgets, checked
@@ -46,10 +48,10 @@ def model_file_input(name: str) -> io.Combo.Input:
     )
 
 
-def model_path(name: str, folders: Sequence[str] = FOLDERS) -> str:
+def model_file(name: str, folders: Sequence[str] = FOLDERS) -> ModelFile:
     for folder in folders:
         if path := folder_paths.get_full_path(folder, name):
-            return path
+            return ModelFile(Path(path), name)
     *others, last = (f"models/{folder}" for folder in folders)
     raise StitchError(f"The file {name} is in neither {', '.join(others)} nor {last}.")
 
@@ -57,7 +59,7 @@ def model_path(name: str, folders: Sequence[str] = FOLDERS) -> str:
 def check_file(name: str | None, folders: Sequence[str] = FOLDERS) -> None:
     """Before the run, in which None comes over a link. Raises StitchError."""
     if name is not None:
-        model_path(name, folders)
+        model_file(name, folders)
 
 
 def weight_dtype_input() -> io.Combo.Input:
@@ -179,9 +181,7 @@ class TStitchLoadDiT(io.ComfyNode):
         check_choice("prediction", prediction, PREDICTIONS)
         check_choice("guidance_channels", guidance_channels, GUIDANCE_CHANNELS)
         dtype = weight_dtype_of(weight_dtype)
-        return io.NodeOutput(
-            *load_transformer(model_path(dit_name), dit_name, prediction, guidance_channels, dtype, heads)
-        )
+        return io.NodeOutput(*load_transformer(model_file(dit_name), prediction, guidance_channels, dtype, heads))
 
 
 class TStitchLoadBKSDM(io.ComfyNode):
@@ -203,7 +203,7 @@ class TStitchLoadBKSDM(io.ComfyNode):
 
     @classmethod
     def execute(cls, unet_name: str, weight_dtype: str) -> io.NodeOutput:
-        return io.NodeOutput(load_bksdm(model_path(unet_name), unet_name, weight_dtype_of(weight_dtype)))
+        return io.NodeOutput(load_bksdm(model_file(unet_name), weight_dtype_of(weight_dtype)))
 
 
 class TStitchLoadLDM(io.ComfyNode):
@@ -274,10 +274,10 @@ class TStitchLoadLDM(io.ComfyNode):
     def execute(
         cls, ldm_name: str, labels: str, first_stage: str, weights: str, weight_dtype: str, head_channels: int
     ) -> io.NodeOutput:
-        other = None if first_stage == SAME_FILE else (model_path(first_stage, FIRST_STAGE_FOLDERS), first_stage)
+        other = None if first_stage == SAME_FILE else model_file(first_stage, FIRST_STAGE_FOLDERS)
         check_choice("weights", weights, LDM_WEIGHTS)
         averaged, dtype = weights == "averaged", weight_dtype_of(weight_dtype)
-        ldm = load_ldm(model_path(ldm_name), ldm_name, other, averaged, dtype, head_channels)
+        ldm = load_ldm(model_file(ldm_name), other, averaged, dtype, head_channels)
         inputs = class_inputs(ldm.model, labels)
         vae = ldm.vae or ExecutionBlocker(
             f"The file {ldm_name} holds no VAE: choose the file that does in first_stage."

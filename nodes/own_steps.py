@@ -43,9 +43,9 @@ class TStitchSigmas(io.ComfyNode):
                     "unit",
                     options=list(UNITS),
                     default="timestep",
-                    tooltip="What the splits count. steps: fraction of the scheduler's steps. timestep: noise level t"
-                    " from 1 to 0, e.g. 0.875 for Wan 2.2. sigma: the sampler's own noise level. noise: the share of"
-                    " noise, which means the same for every model; 0.86 is a safe start.",
+                    tooltip="Unit of the splits. steps: fraction of the scheduler's steps. timestep: noise level t"
+                    " from 1 to 0, e.g. 0.875 for Wan 2.2. sigma: the sampler's own noise level. noise: the share"
+                    " of noise, which means the same for every model; 0.86 is a safe start.",
                 ),
                 io.Combo.Input(
                     "scheduler",

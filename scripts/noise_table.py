@@ -23,7 +23,8 @@ MODELS: dict[str, tuple[str, float | None, tuple[str, ...]]] = {
 def sampling_of(kind: str, shift: float | None) -> Any:
     import comfy.model_sampling
 
-    sampling = getattr(comfy.model_sampling, kind)()
+    mixture = comfy.model_sampling.EPS if shift is None else comfy.model_sampling.CONST
+    sampling = type(kind, (getattr(comfy.model_sampling, kind), mixture), {})()
     if shift is not None:
         sampling.set_parameters(shift=shift)
     return sampling
@@ -35,7 +36,7 @@ def rows() -> list[str]:
 
     from tstitch.trajectory import noises_of
 
-    found = [f"| model | scheduler | {FRACTION:g} of {STEPS} steps is down to noise |", "|---|---|---|"]
+    found = [f"| model | scheduler | noise after {FRACTION:g} of {STEPS} steps |", "|---|---|---|"]
     for name, (kind, shift, schedulers) in MODELS.items():
         sampling = sampling_of(kind, shift)
         for scheduler in schedulers:

@@ -151,7 +151,7 @@ def shifted(model_sampling: Any, shift: float) -> Any:
 
 
 def parse_steps(text: str) -> tuple[int, ...]:
-    """Whole numbers such as "3, 3, 4", one a stage. Raises StitchError."""
+    """Whole numbers such as "3, 3, 4", one per stage. Raises StitchError."""
     words = [word for word in re.split(r"[\s,;]+", text.strip()) if word]
     if not words or not all(re.fullmatch(r"[0-9]{1,9}", word) for word in words):
         raise StitchError(f'steps must be whole numbers such as "3, 3, 4", one for each stage, got "{text.strip()}".')
@@ -167,7 +167,7 @@ def parse_steps(text: str) -> tuple[int, ...]:
 
 
 def parse_shifts(text: str, stages: int) -> tuple[float, ...]:
-    """Numbers above 0, one a stage, or none. Raises StitchError."""
+    """Numbers above 0, one per stage, or none. Raises StitchError."""
     words = [word for word in re.split(r"[\s,;]+", text.strip()) if word]
     if not all(re.fullmatch(NUMBER, word) and 0 < float(word) < math.inf for word in words):
         raise StitchError(f'shifts must be numbers above 0 such as "5, 8", got "{text.strip()}".')

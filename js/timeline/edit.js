@@ -102,13 +102,13 @@ export function splitAt(boundary, unit, run) {
   if (unit === "steps") {
     return fractionAtLevel(boundary, run);
   }
-  const levels = /** @type {number[]} */ (levelsIn(unit, run));
   if (boundary === run.steps) {
     return 0;
   }
   if (boundary === 0 && isShare(unit)) {
     return 1;
   }
+  const levels = /** @type {number[]} */ (levelsIn(unit, run));
   const high = boundary > 0 ? levels[boundary - 1] : Infinity;
   return roundest(levels[boundary], high, (value) => boundaryOf(value, unit, run) === boundary);
 }

@@ -64,9 +64,7 @@ export function read(node, kind, levels, last) {
     unit,
     pattern,
     splits,
-    run: measured
-      ? { ...planned, sigmas: measured.sigmas, timesteps: measured.timesteps, noises: measured.noises }
-      : planned,
+    run: measured ? { ...planned, ...levelsOf(measured) } : planned,
     note: stepsNote(planned.steps, plan !== null, kind.samples || sampler !== node, setting),
     sure: (sampling.sure && setting === undefined) || measured !== null,
     key,
@@ -75,6 +73,11 @@ export function read(node, kind, levels, last) {
     patternLocked: isLinked(node, "pattern"),
     unknown: texts.find((name) => valueOf(node, name) === undefined),
   };
+}
+
+/** @param {Measured} measured */
+function levelsOf({ sigmas, timesteps, noises = null }) {
+  return { sigmas, timesteps, noises };
 }
 
 /**

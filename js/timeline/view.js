@@ -121,8 +121,7 @@ export function runTold(reading, live) {
   }
   const { steps, sigmas, timesteps, noises, intervals } = figures;
   const pattern = intervals.map(([stage, count]) => ({ stage, steps: count }));
-  const levels = { sigmas: sigmas ?? null, timesteps: timesteps ?? null, noises: noises ?? null };
-  return { ...runOf(steps, levels), pattern };
+  return { ...runOf(steps, { sigmas: sigmas ?? null, timesteps: timesteps ?? null, noises: noises ?? null }), pattern };
 }
 
 /**

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ..errors import StitchError
 from .shared.checkpoint import Checkpoint, check_weights, read_checkpoint, weight_of
 from .shared.host_model import EagerLayers, build_patcher, reloadable
+from .shared.model_file import ModelFile
 from .shared.patches import check_channels
 
 LEVELS = 4  # of Stable Diffusion
@@ -87,9 +88,9 @@ def _numbered(blocks: nn.ModuleList, numbers: list[int]) -> nn.ModuleList:
 
 
 @reloadable
-def load_bksdm(path: str | Path, name: str | None = None, dtype: torch.dtype | None = None) -> Any:
+def load_bksdm(file: str | Path | ModelFile, dtype: torch.dtype | None = None) -> Any:
     """A BK-SDM U-Net in the diffusers layout as a MODEL. Raises StitchError."""
-    checkpoint = read_checkpoint(path, name)
+    checkpoint = read_checkpoint(file)
     unet_config = infer_unet_config(checkpoint)
     network = SlimUNet(**unet_config, device="meta", operations=EagerLayers).state_dict()
     names = names_in_file(network, len(unet_config["channel_mult"]))

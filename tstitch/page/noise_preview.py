@@ -22,6 +22,14 @@ MAX_STEPS = 1000  # of the whole schedule; the page shows longer ones without no
 FRACTIONS = 200
 
 
+class EpsSampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
+    """As the host puts one together for SD 1.x and SDXL."""
+
+
+class FlowSampling(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
+    """As the host puts one together for flow models."""
+
+
 @dataclass(frozen=True)
 class PlannedRun:
     """Settings of a KSampler or scheduler node."""
@@ -58,8 +66,8 @@ class PlannedRun:
 
     def model_sampling(self) -> Any:
         if self.sampling == "eps":
-            return comfy.model_sampling.ModelSamplingDiscrete()
-        flow = comfy.model_sampling.ModelSamplingDiscreteFlow()
+            return EpsSampling()
+        flow = FlowSampling()
         flow.set_parameters(shift=self.shift)
         return flow
 

@@ -226,7 +226,7 @@ class LeadSampler(StageSampler):
                 samples = self._sampler.sample(
                     router, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar
                 )
-            synchronize(self._lead.patcher.load_device)  # once a run: the last call's seconds are known only then
+            synchronize(self._lead.patcher.load_device)  # once per run, for the seconds of the last call
             self._report.finish()
             return samples
         finally:

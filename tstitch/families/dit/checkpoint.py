@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...errors import StitchError
 from ..shared.checkpoint import Checkpoint, check_weights, read_checkpoint, weight_of
+from ..shared.model_file import ModelFile
 from .flax import METADATA, read_shortcut_pickle
 from .network import DiT, DiTConfig, sincos_position_embedding
 
@@ -53,17 +54,18 @@ class DiTWeights:
     facts: dict[str, str]  # what a saved file must tell besides the weights
 
 
-def read_dit(path: str | Path, name: str | None = None, variant: str = "auto", heads: int = 0) -> DiTWeights:
+def read_dit(file: str | Path | ModelFile, variant: str = "auto", heads: int = 0) -> DiTWeights:
     """A DiT of any of the four kinds. `heads` 0 takes the published number. Raises StitchError."""
-    return interpret_dit(read_transformer(path, name), Path(path), variant, heads)
+    file = ModelFile.of(file)
+    return interpret_dit(read_transformer(file), file.path, variant, heads)
 
 
-def read_transformer(path: str | Path, name: str | None = None) -> Checkpoint:
+def read_transformer(file: str | Path | ModelFile) -> Checkpoint:
     """The weights of a file that may hold any transformer of this pack. Raises StitchError."""
-    path = Path(path)
-    if path.suffix.lower() == ".pkl":
-        return Checkpoint(name or path.name, read_shortcut_pickle(path, name), METADATA)
-    return read_checkpoint(path, name)
+    file = ModelFile.of(file)
+    if file.path.suffix.lower() == ".pkl":
+        return Checkpoint(file.name, read_shortcut_pickle(file), METADATA)
+    return read_checkpoint(file)
 
 
 def interpret_dit(checkpoint: Checkpoint, path: Path, variant: str = "auto", heads: int = 0) -> DiTWeights:

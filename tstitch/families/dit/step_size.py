@@ -57,7 +57,7 @@ def _is_trained(size: float) -> bool:
 @functools.cache
 def _warn_once(steps: int) -> None:
     logger.warning(
-        "A Shortcut model knows steps of 1, 1/2, 1/4 ... 1/128 of the way only, and some of these %d are others: each"
-        " takes the nearest. Use 1, 2, 4 ... 128 steps with the scheduler simple.",
+        "A Shortcut model was trained for steps of 1, 1/2, 1/4 ... 1/128 of the way only, and some of these %d steps"
+        " have another size: the nearest is used. Use 1, 2, 4 ... 128 steps with the scheduler simple.",
         steps,
     )

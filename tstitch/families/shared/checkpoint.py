@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ...errors import StitchError
+from .model_file import ModelFile
 
 #: Where training scripts keep the weights in a file, best first: averaged weights draw better than raw ones.
 WRAPPERS = ("ema", "params_ema", "ema_state_dict", "state_dict", "model", "params")
@@ -49,22 +50,22 @@ class Checkpoint:
         return int(value) if re.fullmatch(r"[0-9]{1,6}", value) else 0
 
 
-def read_checkpoint(path: str | Path, name: str | None = None) -> Checkpoint:
+def read_checkpoint(file: str | Path | ModelFile) -> Checkpoint:
     """As `read_whole_checkpoint`, for a file with one network, by its own names. Raises StitchError."""
-    checkpoint = read_whole_checkpoint(path, name)
+    checkpoint = read_whole_checkpoint(file)
     return replace(checkpoint, state=_without_prefix(checkpoint.state))
 
 
-def read_whole_checkpoint(path: str | Path, name: str | None = None) -> Checkpoint:
+def read_whole_checkpoint(file: str | Path | ModelFile) -> Checkpoint:
     """The tensors of a .safetensors, .pt, .pth, .ckpt or .bin file, unwrapped. Raises StitchError; runs no code."""
-    path = Path(path)
-    name = name or path.name
+    file = ModelFile.of(file)
+    path, name = file
     if not path.is_file():
         raise StitchError(f"The file {name} does not exist.")
     if path.suffix.lower() in (".safetensors", ".sft"):
-        state, metadata = _read_safetensors(path, name)
+        state, metadata = _read_safetensors(file)
     else:
-        state, metadata = _read_pickle(path, name), {}
+        state, metadata = _read_pickle(file), {}
     state = _unwrapped(state)
     metadata = {**metadata, **_take_facts(state, name)}
     if not state:
@@ -112,16 +113,17 @@ def _some(keys: list[str]) -> str:
     return ", ".join(keys[:2]) + more
 
 
-def _read_safetensors(path: Path, name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read_safetensors(file: ModelFile) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
-        state, metadata = comfy.utils.load_torch_file(str(path), safe_load=True, return_metadata=True)
+        state, metadata = comfy.utils.load_torch_file(str(file.path), safe_load=True, return_metadata=True)
     except (SafetensorError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise StitchError(f"The file {name} is damaged or incomplete ({reason}): download it again.") from error
+        raise StitchError(f"The file {file.name} is damaged or incomplete ({reason}): download it again.") from error
     return state, metadata or {}
 
 
-def _read_pickle(path: Path, name: str) -> Any:
+def _read_pickle(file: ModelFile) -> Any:
+    path, name = file
     try:
         with _plain_values_allowed():
             return torch.load(path, map_location="cpu", weights_only=True)

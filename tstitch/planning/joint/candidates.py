@@ -71,7 +71,9 @@ class Budgeted:
         distinct: dict[tuple[object, ...], Candidate] = {}
         for each in found:
             if each is not None:
-                distinct.setdefault((each.sigmas, each.owners), each)
+                same = distinct.setdefault((each.sigmas, each.owners), each)
+                if each.kind == STOCK:  # a plan that comes to the same is none
+                    distinct[each.sigmas, each.owners] = replace(same, kind=STOCK)
         return list(distinct.values())
 
     def _of(self, kind: str, problem: JointProblem, choice: JointChoice | None) -> Candidate | None:

@@ -109,7 +109,7 @@ def read_edges(folder: Path, key: Mapping[str, Any]) -> Edges | None:
 def _edges(found: Mapping[str, Any]) -> Edges:
     """Raises KeyError, TypeError or ValueError where `found` is something else."""
     sigmas, models = tuple(found["sigmas"]), int(found["models"])
-    if not all(map(is_number, sigmas)) or sigmas[-1] != 0:
+    if not sigmas or not all(map(is_number, sigmas)) or sigmas[-1] != 0:
         raise ValueError("sigmas")
     pairs = all_pairs(len(sigmas))
     alone = _from_text(found["alone"]).reshape(models, len(pairs))

@@ -174,9 +174,9 @@ def resampled(timesteps: Sequence[float], steps: int) -> list[float]:
 
 
 def assumed_errors(step_seconds: Sequence[float], steps: int) -> list[list[float]]:
-    """Without a calibration: a step loses as much as its model is smaller (log2 of the time), and more the later it is.
+    """Without a calibration: the loss is log2 of the model's speed-up, growing linearly over the run.
 
-    So small models start, as T-Stitch found best for images (arXiv 2402.14167, figure 3), and get no step too many.
+    So small models start, which T-Stitch found best for images (arXiv 2402.14167, figure 3).
     """
     base = step_seconds[-1]
     losses = [max(0.0, math.log2(base / seconds)) for seconds in step_seconds]

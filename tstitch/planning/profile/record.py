@@ -56,7 +56,7 @@ class Profile:
 
     def table(self) -> str:
         """Markdown, one row per model."""
-        header = ["model", "", "ms a step", "spread", "speed", "load s", "peak memory"]
+        header = ["model", "", "ms per step", "spread", "speed", "load s", "peak memory"]
         rows = [header, [":--", ":--", *["--:"] * 5]]
         base = self.timings[-1].step
         for number, (mark, timing) in enumerate(zip(self.models, self.timings, strict=True), 1):
