@@ -6,7 +6,19 @@ import logging
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import calibration, guidance, guiders, loaders, low_resolution, planning, samplers, schedule, sweep, training
+from . import (
+    calibration,
+    guidance,
+    guiders,
+    loaders,
+    low_resolution,
+    pairs,
+    planning,
+    samplers,
+    schedule,
+    sweep,
+    training,
+)
 from .routes import register_routes
 
 logger = logging.getLogger("tstitch")
@@ -22,6 +34,7 @@ NODES = [
     *calibration.NODES,
     *sweep.NODES,
     *planning.NODES,
+    *pairs.NODES,
 ]
 
 

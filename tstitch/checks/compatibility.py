@@ -22,10 +22,10 @@ def check_latent_formats(names: Sequence[str], patchers: Sequence[Any]) -> None:
     last = patchers[-1].get_model_object("latent_format")
     for name, patcher in zip(names, patchers, strict=True):
         found = patcher.get_model_object("latent_format")
-        if not _same_latents(found, last):
+        if not same_latents(found, last):
             raise StitchError(
-                f"{name} works on {_describe(found)} latents, but {names[-1]} on {_describe(last)}: stitched models"
-                " must share one latent space, so choose a pair of one family."
+                f"{name} works on {describe_latents(found)} latents, but {names[-1]} on {describe_latents(last)}:"
+                " stitched models must share one latent space, so choose a pair of one family."
             )
 
 
@@ -140,12 +140,12 @@ def _mixes_alone(sampling: Any) -> bool:
     return small[1] == 0 or small != large
 
 
-def _describe(latent_format: Any) -> str:
+def describe_latents(latent_format: Any) -> str:
     video = ", video" if latent_format.latent_dimensions == 3 else ""
     return f"{type(latent_format).__name__} ({latent_format.latent_channels} channels{video})"
 
 
-def _same_latents(first: Any, second: Any) -> bool:
+def same_latents(first: Any, second: Any) -> bool:
     """Compares what the formats do to a latent, not what they are called."""
     if first is second:
         return True
