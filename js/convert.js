@@ -13,6 +13,8 @@ import { textsIn } from "./convert/texts.js";
 
 export const COMMAND = "TStitch.StitchIntoLoop";
 const MOST_CHAINS = 256;
+const STILL_FRAMES = 4;
+const LONGEST_WAIT = 2000; // milliseconds
 
 /** @type {Record<string, string>} */
 let texts = {};
@@ -101,7 +103,8 @@ export async function stitch(node) {
   if (differences.length && !(await confirm(differences))) {
     return;
   }
-  change(graph, () => chains.reduce((count, id) => count + joinNow(graph, id), 0));
+  const count = await change(graph, () => chains.reduce((sum, id) => sum + joinNow(graph, id), 0));
+  app.extensionManager?.toast?.add({ severity: "success", summary: words("done", { count }), life: 5000 });
 }
 
 /**
@@ -144,18 +147,43 @@ function joinNow(graph, id) {
  * @param {any} graph
  * @param {() => number} action
  */
-function change(graph, action) {
+async function change(graph, action) {
   app.canvas.emitBeforeChange?.();
   graph.beforeChange?.();
-  let count = 0;
   try {
-    count = action();
+    const count = action();
+    graph.setDirtyCanvas(true, true);
+    await stillness(graph);
+    return count;
   } finally {
     graph.afterChange?.();
     app.canvas.emitAfterChange?.();
-    graph.setDirtyCanvas(true, true);
   }
-  app.extensionManager?.toast?.add({ severity: "success", summary: words("done", { count }), life: 5000 });
+}
+
+/**
+ * Until nodes have the size that their widgets want, which the page finds out when it draws: else that would be a
+ * second step.
+ * @param {any} graph
+ */
+async function stillness(graph) {
+  const sizes = () => graph.nodes.map((/** @type {any} */ { size }) => `${size[0]} ${size[1]}`).join();
+  const end = performance.now() + LONGEST_WAIT;
+  let before = "";
+  for (let still = 0; still < STILL_FRAMES && performance.now() < end; ) {
+    await nextFrame();
+    const now = sizes();
+    still = now === before ? still + 1 : 0;
+    before = now;
+  }
+}
+
+/** The next picture of the page, or a moment later where it draws none, as in a tab at the back. */
+function nextFrame() {
+  return new Promise((resolve) => {
+    requestAnimationFrame(resolve);
+    setTimeout(resolve, LONGEST_WAIT / 10);
+  });
 }
 
 /** @param {Sentence[]} differences */

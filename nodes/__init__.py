@@ -17,6 +17,7 @@ from . import (
     low_resolution,
     model_schedule,
     own_steps,
+    pairs,
     plan,
     profile,
     samplers,
@@ -45,6 +46,7 @@ NODES = [
     *plan.NODES,
     *auto.NODES,
     *own_steps.NODES,
+    *pairs.NODES,
 ]
 
 

@@ -77,11 +77,11 @@ def check_latent_formats(parts: Sequence[Part]) -> None:
     """Raise StitchError unless all models read the latents of the last one."""
     last = parts[-1].latent_format
     for part in parts:
-        if not _same_latents(part.latent_format, last):
+        if not same_latents(part.latent_format, last):
             raise StitchError(
-                f"{part.name} works on {_describe(part.latent_format)} latents, but {parts[-1].name} on"
-                f" {_describe(last)}: stitched models"
-                " must share one latent space, so choose a pair of one family."
+                f"{part.name} works on {describe_latents(part.latent_format)} latents, but {parts[-1].name} on"
+                f" {describe_latents(last)}: stitched models must share one latent space, so choose a pair of one"
+                " family."
             )
 
 
@@ -258,12 +258,12 @@ def _mixes_alone(sampling: Any) -> bool:
     return small[1] == 0 or small != large
 
 
-def _describe(latent_format: Any) -> str:
+def describe_latents(latent_format: Any) -> str:
     video = ", video" if latent_format.latent_dimensions == 3 else ""
     return f"{type(latent_format).__name__} ({latent_format.latent_channels} channels{video})"
 
 
-def _same_latents(first: Any, second: Any) -> bool:
+def same_latents(first: Any, second: Any) -> bool:
     """Compares what the formats do to a latent, not what they are called."""
     if first is second:
         return True
