@@ -24,7 +24,8 @@ from ..host.latents import packed
 from ..host.memory import POLICIES
 from ..host.model_options import remember_options
 from ..host.noise_levels import Conversion, conversion, same_mixing
-from ..resolution.model import level_of_run
+from ..resolution.levels import SmallerLevel
+from ..resolution.model import shrinkage
 from ..stitch.model import inner_call
 from ..stitch.run import (
     SampleCall,
@@ -116,11 +117,9 @@ def run_guided(guidance: Guidance, weak: Any, template: Any, call: SampleCall, r
     levels = [float(sigma) for sigma in call.sigmas.cpu()]
     small = Stage(0, guiders[0], conversion(samplings[1], samplings[0], levels, NAMES[0]))
     lead = Stage(1, guiders[1], None)
-    bounds = tuple(
-        level_of_run(call.sampler, float(samplings[1].percent_to_sigma(percent)))
-        for percent in (guidance.start_percent, guidance.end_percent)
-    )
-    sampler = GuidedSampler(call.sampler, lead, small, bounds[0], bounds[1], guidance.memory == "swap")
+    level = SmallerLevel(samplings[1], shrinkage(call.sampler))
+    start, end = level.of_percent(guidance.start_percent), level.of_percent(guidance.end_percent)
+    sampler = GuidedSampler(call.sampler, lead, small, start, end, guidance.memory == "swap")
     return run_together([small, lead], call, call.sigmas, guidance.memory, partial(run_last, sampler))
 
 
@@ -135,7 +134,7 @@ class GuidedSampler(StageSampler):
     def sample(self, model_wrap: Any, sigmas: Tensor, extra_args: dict[str, Any], *rest: Any) -> Tensor:
         self._lead.prepared(model_wrap, extra_args)
         router = GuidedRouter(self._lead, self._weak, self._start, self._end, self._swap)
-        return self._sampler.sample(router, sigmas, extra_args, *rest)
+        return self.inner.sample(router, sigmas, extra_args, *rest)
 
 
 class GuidedRouter(StageRouter):

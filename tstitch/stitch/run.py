@@ -7,6 +7,7 @@ sampler runs once, on a router that hands each model call to the stage that owns
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,14 +28,9 @@ from ..host.latents import packed
 from ..host.memory import POLICIES, StageLoader, fits_together, share_weights, unload_model
 from ..host.model_options import with_additions
 from ..host.noise_levels import Conversion, conversion
-from ..resolution.model import (
-    FullSizeSampler,
-    LowResolutionDenoiser,
-    check_shape,
-    run_sigmas,
-    scale_of,
-    size_at,
-)
+from ..host.samplers import DenoiserInPlace, SamplerInPlace, samplers_within
+from ..resolution.levels import SmallerLevel, fit_times
+from ..resolution.model import LowResolutionDenoiser, check_shape, run_sigmas, scale_of, shrinkage, size_at
 from ..schedule import Schedule, ScheduleSpec, StageLookup
 from ..trajectory import FullSchedule, read_trajectory
 from .report import Report
@@ -91,6 +87,7 @@ class Stage:
         self.predict: Callable[..., Tensor]  # the guider, or the router of a model that is made of stages
         self.model_options: dict[str, Any]
         self.nested: StageRouter | None = None  # of a model that is made of stages itself
+        self.shrinkage = 1.0  # of the noise, at the smaller sizes at which the whole run is asked
         self._low_resolution: list[LowResolutionDenoiser] = []  # the outermost first
         self._keyframes: list[Any] = []  # of the hooks in its conditioning
 
@@ -102,6 +99,7 @@ class Stage:
             inner = inner.inner
         self.nested = inner if isinstance(inner, StageRouter) else None
         self._keyframes = keyframes_of(getattr(self.guider, "conds", {}))
+        self._fit_times()
 
     def begin_interval(self, before: Stage | None, swap: bool) -> None:
         """Take over from the stage `before`; with `swap`, that one makes room first."""
@@ -166,15 +164,19 @@ class Stage:
         loader.load()
         for conds in self.guider.conds.values():  # some ControlNets take weights of the model over
             pre_run_control(self.guider.inner_model, conds)
-        for denoiser in self._low_resolution:
-            denoiser.fit_times()
+        self._fit_times()
+
+    def _fit_times(self) -> None:
+        k = math.prod((self.shrinkage, *(denoiser.k for denoiser in self._low_resolution)))
+        if k != 1 and self.nested is None:  # stages of its own do so themselves
+            fit_times(self.guider, self.model_options, SmallerLevel(self.guider.inner_model.model_sampling, k))
 
 
-class Waypoint:
+class Waypoint(SamplerInPlace):
     """Stands in for the sampler of a stage that does not lead: notes what was prepared and goes on to the next."""
 
-    def __init__(self, stage: Stage, proceed: Callable[[], Any]) -> None:
-        self._stage, self._proceed = stage, proceed
+    def __init__(self, stage: Stage, proceed: Callable[[], Any], sampler: Any) -> None:
+        self._stage, self._proceed, self.inner = stage, proceed, sampler
         self.result: Any = None
 
     def sample(
@@ -186,14 +188,14 @@ class Waypoint:
         return noise  # the host scales what it takes for the samples of this stage, and nobody reads them
 
 
-class StageSampler:
+class StageSampler(SamplerInPlace):
     """A sampler that runs the real one on several models, and is that one in all else."""
 
     def __init__(self, sampler: Any) -> None:
-        self._sampler = sampler
+        self.inner = sampler
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._sampler, name)
+        return getattr(self.inner, name)
 
 
 class LeadSampler(StageSampler):
@@ -221,7 +223,7 @@ class LeadSampler(StageSampler):
         lookup = StageLookup(self._schedule, [float(sigma) for sigma in sigmas.cpu()])
         router = Router(self._lead, self._stages, lookup, self._report, self._swap)
         try:
-            samples = self._sampler.sample(
+            samples = self.inner.sample(
                 router, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar
             )
             synchronize(self._lead.patcher.load_device)  # once a run: the last call's seconds are known only then
@@ -231,7 +233,7 @@ class LeadSampler(StageSampler):
             self._report.stop()
 
 
-class StageRouter:
+class StageRouter(DenoiserInPlace):
     """The denoiser the sampler calls, made of stages. Everything but the call itself is the leading stage's."""
 
     def __init__(self, lead: Stage, stages: Sequence[Stage], swap: bool) -> None:
@@ -303,7 +305,8 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
     separate_patchers(guiders)
     check_all(stitch.names, guiders, call)
     samplings = [guider.model_patcher.get_model_object("model_sampling") for guider in guiders]
-    trajectory = read_trajectory(run_sigmas(call.sampler, call.sigmas), samplings[-1], stitch.full_schedule)
+    levels_of_all = run_sigmas(call.sampler, call.sigmas, samplings[-1])
+    trajectory = read_trajectory(levels_of_all, samplings[-1], stitch.full_schedule)
     if trajectory.steps < 1:
         return run_last(call.sampler)
     schedule = stitch.spec.resolve(trajectory)
@@ -355,6 +358,8 @@ def run_together(
     """
     nested = is_of_outer_run(call.sampler)
     prepare_loading(memory, stages, packed(call.noise).shape, nested)
+    for stage in stages:
+        stage.shrinkage = shrinkage(call.sampler)
     proceed = run_lead
     for stage in reversed(stages[:-1]):
         own_sigmas = sigmas if stage.conversion is None else stage.conversion.sigmas(sigmas)
@@ -380,14 +385,12 @@ def latent_sizes(patchers: Sequence[Any], noise: Any) -> list[tuple[int, int] | 
 
 def is_of_outer_run(sampler: Any) -> bool:
     """Whether `sampler` is that of a run of which this one is a stage."""
-    while isinstance(sampler, FullSizeSampler):
-        sampler = sampler.inner
-    return isinstance(sampler, (Waypoint, StageSampler))
+    return any(isinstance(each, (Waypoint, StageSampler)) for each in samplers_within(sampler))
 
 
 def enter(stage: Stage, proceed: Callable[[], Any], call: SampleCall, sigmas: Tensor) -> Any:
     """Have the host prepare `stage`, and go on with it in that state."""
-    waypoint = Waypoint(stage, proceed)
+    waypoint = Waypoint(stage, proceed, call.sampler)
     call.on(stage.guider, waypoint, sigmas)
     return waypoint.result
 
