@@ -15,6 +15,7 @@
  * @property {number} step
  * @property {number} stage
  * @property {number[]} stepsPerStage that are done
+ * @property {number[]} [weakCallsPerStage] answers of the weak model that guides a stage
  * @property {number[]} secondsPerStage
  * @property {(number | null)[]} secondsPerStep of each stage; null for one that has not been measured
  * @property {string | null} [levelsKey] not the server's: what the graph was like that the levels are of
@@ -28,6 +29,7 @@
  * @property {number} stage the one at work, 0 is the first in run order
  * @property {number[]} secondsPerStage so far
  * @property {number[]} stepsPerStage that are done
+ * @property {number[]} weakCallsPerStage answers of the weak model that guides a stage
  * @property {string[]} names of the models' inputs, in run order
  * @property {number | null} restSeconds null where a model that is still to come has not been measured
  * @property {boolean} finished
@@ -51,6 +53,7 @@ export function liveState(message) {
     stage,
     secondsPerStage,
     stepsPerStage,
+    weakCallsPerStage: message.weakCallsPerStage ?? stepsPerStage.map(() => 0),
     names,
     finished,
     intervals,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import comfy.model_patcher
 import comfy.samplers
 from comfy.samplers import CFGGuider
 from torch import Tensor
@@ -22,10 +23,11 @@ from ..host.clones import clone_sharing_patches, wrap_sampling
 from ..host.conditioning import own_conditioning, patchable
 from ..host.latents import packed
 from ..host.memory import POLICIES
-from ..host.model_options import remember_options
-from ..host.noise_levels import Conversion, conversion, same_mixing
+from ..host.model_options import added_after, remember_options
+from ..host.noise_levels import conversion
 from ..resolution.levels import SmallerLevel
 from ..resolution.model import shrinkage
+from ..resolution.scaling import Scaling
 from ..stitch.model import inner_call
 from ..stitch.run import (
     SampleCall,
@@ -36,11 +38,13 @@ from ..stitch.run import (
     check_run,
     run_together,
     separate_patchers,
+    tell_of_guidance,
 )
 
 MODES = ("weak model", "cheap negative")
 NAMES = ("weak_model", "model")
 KEY = "sampler_calc_cond_batch_function"
+OF_BOTH = ("context_handler",)  # options put on the guided MODEL that the weak model takes over
 
 
 @dataclass(frozen=True)
@@ -80,10 +84,12 @@ def guided_model(model: Any, weak_model: Any, guidance: Guidance) -> Any:
         check_guider_kind(template)
         call, run_last = inner_call(executor, args, kwargs)
         weak = weak_guider(weak_model, template, guidance.prompt)
+        added, _ = added_after(template.model_options, join)
+        weak.model_options.update((key, added[key]) for key in OF_BOTH if key in added)
         return packed(run_guided(guidance, weak, template, call, run_last))
 
     clone = clone_sharing_patches(model)
-    remember_options(clone.model_options)  # it is made of several from now on
+    join = remember_options(clone.model_options)  # it is made of several from now on
     wrap_sampling(clone, outer_sample)
     return clone
 
@@ -100,6 +106,7 @@ def check_guider_kind(guider: Any) -> None:
 def weak_guider(weak_model: Any, template: Any, prompt: str) -> CFGGuider:
     """The host's own guider for the weak model's answer to one prompt of `template`."""
     guider = CFGGuider(weak_model)
+    guider.model_options = comfy.model_patcher.create_model_options_clone(weak_model.model_options)
     guider.original_conds = own_conditioning({"positive": template.original_conds[prompt]})
     guider.model_patcher = patchable(weak_model, guider.original_conds)
     return guider
@@ -143,6 +150,7 @@ class GuidedRouter(StageRouter):
     def __init__(self, lead: Stage, weak: Stage, start: float, end: float, swap: bool) -> None:
         super().__init__(lead, [weak, lead], swap)
         self._weak, self._start, self._end = weak, start, end
+        self._scalings: dict[tuple[int, ...], Scaling] = {}
 
     def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
         level = float(sigma.reshape(-1)[0])
@@ -156,34 +164,39 @@ class GuidedRouter(StageRouter):
             self._lead.begin_interval(None, self._swap)
         self._lead.put_in_place()
         device = self._lead.patcher.load_device
-        asked = sigma.to(device)
-        answer = partial(self._guided, asked, level, earlier, kwargs) if guided else partial(_unguided, earlier)
+        own, asked = x.to(device), sigma.to(device)
+        answer = partial(self._guided, own, asked, level, earlier, kwargs) if guided else partial(_unguided, earlier)
         options = {**options, KEY: answer}
-        return self._lead.predict(x.to(device), asked, model_options=options, **kwargs).to(x.device)
+        return self._lead.predict(own, asked, model_options=options, **kwargs).to(x.device)
 
     def _guided(
-        self, asked: Tensor, level: float, earlier: Any, kwargs: dict[str, Any], args: dict[str, Any]
+        self, x: Tensor, sigma: Tensor, level: float, earlier: Any, kwargs: dict[str, Any], args: dict[str, Any]
     ) -> list[Tensor]:
+        """Both answers, the weak model's to the run's own x: the large one may be asked in another form of it."""
         cond, uncond = args["conds"]
         if uncond is None:  # cfg 1
             return _answers(earlier, args, [cond, None])
-        x, sigma, weak = args["input"], args["sigma"], self._weak
-        to_weak = weak.conversion
-        if sigma is not asked:  # the large model is itself made of stages, or asked at another size
-            level, to_weak = float(sigma.reshape(-1)[0]), self._conversion_from(args["model"].model_sampling)
-        if to_weak is not None:
-            weak_level, factor = to_weak(level)
+        weak = self._weak
+        if weak.conversion is not None:
+            weak_level, factor = weak.conversion(level)
             x, sigma = x * factor, sigma.new_full(sigma.shape, weak_level)
         device = weak.patcher.load_device
         self._hand_over(self._lead, weak)
         negative = weak.predict(x.to(device), sigma.to(device), model_options=weak.model_options, **kwargs)
         self._hand_over(weak, self._lead)
+        tell_of_guidance(args["model_options"])
         positive = _answers(earlier, args, [cond, None])[0]
-        return [positive, negative.to(positive.device)]
+        return [positive, self._as_large_as(positive, negative).to(positive.device)]
 
-    def _conversion_from(self, sampling: Any) -> Conversion | None:
-        weak_sampling = self._weak.patcher.get_model_object("model_sampling")
-        return None if same_mixing(sampling, weak_sampling) else Conversion(sampling, weak_sampling)
+    def _as_large_as(self, positive: Tensor, negative: Tensor) -> Tensor:
+        """The weak model's answer as a stage at a lower resolution gives its own."""
+        full, small = tuple(negative.shape[-2:]), tuple(positive.shape[-2:])
+        if full == small:
+            return negative
+        key = (*full, *small)
+        if key not in self._scalings:
+            self._scalings[key] = Scaling.of(full, small, negative.device)
+        return self._scalings[key].shrink(negative)
 
     def _hand_over(self, before: Stage, after: Stage) -> None:
         before.put_away()

@@ -35,6 +35,16 @@ from ..schedule import Schedule, ScheduleSpec, StageLookup
 from ..trajectory import FullSchedule, read_trajectory
 from .report import Report
 
+#: Option of a call: what is told when a weak model guides it.
+GUIDED = "tstitch_guided"
+
+
+def tell_of_guidance(model_options: dict[str, Any]) -> None:
+    """Have the report of the run, where there is one, count an answer of a weak model."""
+    tell = model_options.get(GUIDED)
+    if tell is not None:
+        tell()
+
 
 @dataclass(frozen=True)
 class Stitch:
@@ -271,12 +281,18 @@ class Router(StageRouter):
         options = self._lead.model_options if model_options is None else model_options
         if stage is not self._lead:
             options = with_additions(stage.model_options, self._options_before, options)
+        options = {**options, GUIDED: partial(self._count_guidance, stage, options.get(GUIDED))}
         if stage.conversion is not None:
             stage_level, factor = stage.conversion(level)
             x, sigma = x * factor, sigma.new_full(sigma.shape, stage_level)
         device = stage.patcher.load_device  # another one where the models are spread over several GPUs
         with self._turn_of(stage, level):
             return stage.predict(x.to(device), sigma.to(device), model_options=options, **kwargs).to(x.device)
+
+    def _count_guidance(self, stage: Stage, of_outer_run: Callable[[], None] | None) -> None:
+        self._report.uses[stage.index].weak_calls += 1
+        if of_outer_run is not None:
+            of_outer_run()
 
     @contextmanager
     def _turn_of(self, stage: Stage, level: float) -> Iterator[None]:
