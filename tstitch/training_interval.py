@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from comfy.patcher_extension import WrappersMP
 
 from .checks.choices import check_choice
 from .checks.inputs import check_model
 from .errors import StitchError
+from .host.model_options import is_joined
+from .resolution.model import scale_of
 from .trajectory import timestep_of
 
 UNITS = ("steps", "timestep", "sigma")
@@ -119,10 +120,15 @@ def limit_training(model: Any, interval: TrainingInterval) -> Any:
     Raises StitchError.
     """
     check_model("model", model)
-    if model.wrappers.get(WrappersMP.OUTER_SAMPLE, {}).get("tstitch"):
+    if is_joined(model.model_options):
         raise StitchError(
             "model is already stitched from several models, and a LoRA is trained on one: connect the model of the"
             " stage itself."
+        )
+    if scale_of(model) < 1:
+        raise StitchError(
+            f"model is asked at {scale_of(model):g} of the resolution in sampling, and a LoRA is trained at the size of"
+            " its pictures: connect the model as it is before Low-Resolution Model, and train on smaller pictures."
         )
     base = model.get_model_object("model_sampling")
     if isinstance(base, IntervalSampling):

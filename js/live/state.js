@@ -16,6 +16,7 @@
  * @property {number} step
  * @property {number} stage
  * @property {number[]} stepsPerStage that are done
+ * @property {number[]} [weakCallsPerStage] answers of the weak model that guides a stage
  * @property {number[]} secondsPerStage
  * @property {(number | null)[]} secondsPerStep of each stage; null for one that has not been measured
  * @property {string | null} [levelsKey] not the server's: fingerprint of the graph that the levels belong to
@@ -29,6 +30,7 @@
  * @property {number} stage the one at work, 0 is the first in run order
  * @property {number[]} secondsPerStage so far
  * @property {number[]} stepsPerStage that are done
+ * @property {number[]} weakCallsPerStage answers of the weak model that guides a stage
  * @property {string[]} names of the models' inputs, in run order
  * @property {number | null} restSeconds null where a model that is still to come has not been measured
  * @property {boolean} finished
@@ -54,6 +56,7 @@ export function liveState(message) {
     stage,
     secondsPerStage,
     stepsPerStage,
+    weakCallsPerStage: message.weakCallsPerStage ?? stepsPerStage.map(() => 0),
     names,
     finished,
     intervals,

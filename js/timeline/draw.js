@@ -247,9 +247,10 @@ function chipText(steps, stage, live) {
  * @param {number} stage
  * @param {LiveState} live
  */
-function detailText(stage, { secondsPerStage, stepsPerStage }) {
+function detailText(stage, { secondsPerStage, stepsPerStage, weakCallsPerStage }) {
   const [seconds, steps] = [secondsPerStage[stage] ?? 0, stepsPerStage[stage] ?? 0];
-  return `${steps} steps of ${secondsText(seconds / Math.max(steps, 1))} = ${secondsText(seconds)}`;
+  const guided = weakCallsPerStage?.[stage] ? `, the weak model answered ${weakCallsPerStage[stage]} times` : "";
+  return `${steps} steps of ${secondsText(seconds / Math.max(steps, 1))} = ${secondsText(seconds)}${guided}`;
 }
 
 /** @param {LiveState} live */

@@ -99,6 +99,12 @@ def check_mixable(parts: Sequence[Part]) -> None:
 
 def check_resizable(name: str, patcher: Any) -> None:
     """Raise StitchError unless the model's input is a mixture of image and noise of any height and width."""
+    latent_format = patcher.get_model_object("latent_format")
+    if latent_format.latent_dimensions < 2 or "Audio" in type(latent_format).__name__:
+        raise StitchError(
+            f"{name} works on {type(latent_format).__name__} latents (sound or 3D), which have no height and width to"
+            " make smaller: use it without Low-Resolution Model."
+        )
     kind = _kind(patcher)
     if not kind.mixes:
         raise StitchError(

@@ -1,8 +1,8 @@
-"""A MODEL whose guidance uses a small model in place of a second call of the large one.
+"""A MODEL whose guidance asks a smaller model in place of asking the large one twice.
 
-Weak model: the negative is the small model's prediction for the positive prompt, as in AutoGuidance (arXiv 2406.02507).
-Cheap negative: its prediction for the negative prompt. Both cost one call of each model. Guidance can be limited to a
-part of the run (arXiv 2404.07724); outside it, the large model is called once, for the positive prompt.
+Weak model: the negative is the small model's answer to the positive prompt, as in AutoGuidance (arXiv 2406.02507).
+Cheap negative: its answer to the negative prompt. Both cost one call of each model. Guidance can be limited to a part
+of the run (arXiv 2404.07724); outside of it the large model is asked once, for the positive prompt alone.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from ..host.conditioning import own_conditioning, patchable
 from ..host.latents import packed
 from ..host.levels import filled, followed, level_of, unfollowed
 from ..host.memory import POLICIES
-from ..host.model_options import remember_options
-from ..host.noise_levels import Conversion, conversion, same_mixing
-from ..resolution.model import level_of_run
+from ..host.model_options import added_after, remember_options
+from ..host.noise_levels import conversion
+from ..resolution.levels import SmallerLevel
+from ..resolution.model import shrinkage
+from ..resolution.scaling import Scaling
 from ..stitch.model import inner_call
 from ..stitch.run import (
     SampleCall,
@@ -37,16 +39,18 @@ from ..stitch.run import (
     latent_sizes,
     run_together,
     separate_patchers,
+    tell_of_guidance,
 )
 
 MODES = ("weak model", "cheap negative")
 NAMES = ("weak_model", "model")
 KEY = "sampler_calc_cond_batch_function"
+OF_BOTH = ("context_handler",)  # options put on the guided MODEL that the weak model takes over
 
 
 @dataclass(frozen=True)
 class Guidance:
-    """The settings of the node."""
+    """What the person asked for."""
 
     mode: str = MODES[0]
     start_percent: float = 0.0  # of the run, where guidance begins
@@ -81,16 +85,18 @@ def guided_model(model: Any, weak_model: Any, guidance: Guidance) -> Any:
         check_guider_kind(template)
         call, run_last = inner_call(executor, args, kwargs)
         weak = weak_guider(weak_model, template, guidance.prompt)
+        added, _ = added_after(template.model_options, join)
+        weak.model_options.update((key, added[key]) for key in OF_BOTH if key in added)
         return packed(run_guided(guidance, weak, template, call, run_last))
 
     clone = clone_sharing_patches(model)
-    remember_options(clone.model_options)  # it is made of several from now on
+    join = remember_options(clone.model_options)  # it is made of several from now on
     wrap_sampling(clone, outer_sample)
     return clone
 
 
 def check_guider_kind(guider: Any) -> None:
-    """Raise StitchError unless the guider combines a positive and a negative prediction in the host's usual way."""
+    """Raise StitchError unless the guider asks for a positive and a negative answer in the host's usual way."""
     if type(guider).predict_noise is not CFGGuider.predict_noise or "negative" not in guider.original_conds:
         raise StitchError(
             f"Small-Model Guidance takes the place of the negative answer, but the guider {type(guider).__name__} asks"
@@ -99,7 +105,7 @@ def check_guider_kind(guider: Any) -> None:
 
 
 def weak_guider(weak_model: Any, template: Any, prompt: str) -> CFGGuider:
-    """The host's own guider for the weak model's prediction for one prompt of `template`."""
+    """The host's own guider for the weak model's answer to one prompt of `template`."""
     guider = CFGGuider(weak_model)
     guider.model_options = comfy.model_patcher.create_model_options_clone(weak_model.model_options)
     guider.original_conds = own_conditioning({"positive": template.original_conds[prompt]})
@@ -119,16 +125,14 @@ def run_guided(guidance: Guidance, weak: Any, template: Any, call: SampleCall, r
     levels = call.sigmas.tolist()
     small = Stage(0, guiders[0], conversion(samplings[1], samplings[0], levels, NAMES[0]))
     lead = Stage(1, guiders[1], None)
-    bounds = tuple(
-        level_of_run(call.sampler, float(samplings[1].percent_to_sigma(percent)))
-        for percent in (guidance.start_percent, guidance.end_percent)
-    )
-    sampler = GuidedSampler(call.sampler, lead, small, bounds[0], bounds[1], guidance.memory == "swap")
+    level = SmallerLevel(samplings[1], shrinkage(call.sampler))
+    start, end = level.of_percent(guidance.start_percent), level.of_percent(guidance.end_percent)
+    sampler = GuidedSampler(call.sampler, lead, small, start, end, guidance.memory == "swap")
     return run_together([small, lead], call, call.sigmas, guidance.memory, partial(run_last, sampler))
 
 
 class GuidedSampler(StageSampler):
-    """The real sampler, run on the large model and the weak one."""
+    """The real sampler, run on the large model with the weak one at its side."""
 
     def __init__(self, sampler: Any, lead: Stage, weak: Stage, start: float, end: float, swap: bool) -> None:
         super().__init__(sampler)
@@ -139,15 +143,16 @@ class GuidedSampler(StageSampler):
         self._lead.prepared(model_wrap, extra_args)
         router = GuidedRouter(self._lead, self._weak, self._start, self._end, self._swap)
         with followed(sigmas):
-            return self._sampler.sample(router, sigmas, extra_args, *rest)
+            return self.inner.sample(router, sigmas, extra_args, *rest)
 
 
 class GuidedRouter(StageRouter):
-    """The denoiser the sampler calls: the large model, with the weak one for the second prediction."""
+    """The denoiser the sampler calls: the large model, whose second answer the weak one gives."""
 
     def __init__(self, lead: Stage, weak: Stage, start: float, end: float, swap: bool) -> None:
         super().__init__(lead, [weak, lead], swap)
         self._weak, self._start, self._end = weak, start, end
+        self._scalings: dict[tuple[int, ...], Scaling] = {}
 
     def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
         with unfollowed():
@@ -165,34 +170,39 @@ class GuidedRouter(StageRouter):
             self._lead.begin_interval(None, self._swap)
         self._lead.put_in_place()
         device = self._lead.patcher.load_device
-        asked = sigma.to(device)
-        answer = partial(self._guided, asked, level, earlier, kwargs) if guided else partial(_unguided, earlier)
+        own, asked = x.to(device), sigma.to(device)
+        answer = partial(self._guided, own, asked, level, earlier, kwargs) if guided else partial(_unguided, earlier)
         options = {**options, KEY: answer}
-        return self._lead.predict(x.to(device), asked, model_options=options, **kwargs).to(x.device)
+        return self._lead.predict(own, asked, model_options=options, **kwargs).to(x.device)
 
     def _guided(
-        self, asked: Tensor, level: float, earlier: Any, kwargs: dict[str, Any], args: dict[str, Any]
+        self, x: Tensor, sigma: Tensor, level: float, earlier: Any, kwargs: dict[str, Any], args: dict[str, Any]
     ) -> list[Tensor]:
+        """Both answers, the weak model's to the run's own x: the large one may be asked in another form of it."""
         cond, uncond = args["conds"]
         if uncond is None:  # cfg 1
             return _answers(earlier, args, [cond, None])
-        x, sigma, weak = args["input"], args["sigma"], self._weak
-        to_weak = weak.conversion
-        if sigma is not asked:  # the large model is itself made of stages, or asked at another size
-            level, to_weak = level_of(sigma), self._conversion_from(args["model"].model_sampling)
-        if to_weak is not None:
-            weak_level, factor = to_weak(level)
+        weak = self._weak
+        if weak.conversion is not None:
+            weak_level, factor = weak.conversion(level)
             x, sigma = x * factor, filled(sigma, weak_level)
         device = weak.patcher.load_device
         self._hand_over(self._lead, weak)
         negative = weak.predict(x.to(device), sigma.to(device), model_options=weak.model_options, **kwargs)
         self._hand_over(weak, self._lead)
+        tell_of_guidance(args["model_options"])
         positive = _answers(earlier, args, [cond, None])[0]
-        return [positive, negative.to(positive.device)]
+        return [positive, self._as_large_as(positive, negative).to(positive.device)]
 
-    def _conversion_from(self, sampling: Any) -> Conversion | None:
-        weak_sampling = self._weak.patcher.get_model_object("model_sampling")
-        return None if same_mixing(sampling, weak_sampling) else Conversion(sampling, weak_sampling)
+    def _as_large_as(self, positive: Tensor, negative: Tensor) -> Tensor:
+        """The weak model's answer as a stage at a lower resolution gives its own."""
+        full, small = tuple(negative.shape[-2:]), tuple(positive.shape[-2:])
+        if full == small:
+            return negative
+        key = (*full, *small)
+        if key not in self._scalings:
+            self._scalings[key] = Scaling.of(full, small, negative.device)
+        return self._scalings[key].shrink(negative)
 
     def _hand_over(self, before: Stage, after: Stage) -> None:
         before.put_away()
@@ -202,14 +212,14 @@ class GuidedRouter(StageRouter):
 
 
 def _answers(earlier: Any, args: dict[str, Any], conds: list[Any]) -> list[Tensor]:
-    """Predictions of the large model, by another patch's function if there is one, else as the host does."""
+    """Of the large model, by a function that another patch has put there, or else as the host asks."""
     if earlier is not None:
         return earlier({**args, "conds": conds})
     return comfy.samplers.calc_cond_batch(args["model"], conds, args["input"], args["sigma"], args["model_options"])
 
 
 def _unguided(earlier: Any, args: dict[str, Any]) -> list[Tensor]:
-    """The positive prediction twice: guidance between equal predictions changes nothing."""
+    """The positive answer alone: guidance of any weight between it and itself changes nothing."""
     cond, uncond = args["conds"]
     answers = _answers(earlier, args, [cond, None])
     return answers if uncond is None else [answers[0], answers[0]]

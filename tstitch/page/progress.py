@@ -98,6 +98,7 @@ def progress(report: Report, finished: bool) -> dict[str, Any]:
         "step": report.step,
         "stage": report.schedule.owners[min(report.step, len(report.schedule.owners) - 1)],
         "stepsPerStage": steps,
+        "weakCallsPerStage": [use.weak_calls for use in report.uses],
         "secondsPerStage": [round(seconds, 4) for seconds in report.seconds_so_far(time.perf_counter())],
         "secondsPerStep": [use.seconds_per_step(done) for use, done in zip(report.uses, steps, strict=True)],
     }

@@ -19,6 +19,7 @@ class StageUse:
     calls_done: int = 0
     seconds: float = 0.0  # of those that are done
     first_seconds: float = 0.0  # of the first one, in which the model may have been loaded
+    weak_calls: int = 0  # of a weak model that guides it
 
     def add(self, seconds: float) -> None:
         if self.calls_done == 0:
@@ -182,6 +183,8 @@ class Report:
                     "seconds": round(use.seconds, 4),
                 }
             )
+            if use.weak_calls:
+                stages[-1]["weak_model_calls"] = use.weak_calls
             size = self.sizes.get(index)
             if size is not None:
                 stages[-1]["latent_size"] = list(size)

@@ -7,6 +7,7 @@ sampler runs once, on a router that hands each model call to the stage that owns
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,17 +28,22 @@ from ..host.levels import filled, followed, level_of, unfollowed
 from ..host.memory import POLICIES, StageLoader, fits_together, share_weights, unload_model
 from ..host.model_options import with_additions
 from ..host.noise_levels import Conversion, conversion, warn_once
-from ..resolution.model import (
-    FullSizeSampler,
-    LowResolutionDenoiser,
-    check_shape,
-    run_sigmas,
-    scale_of,
-    size_at,
-)
+from ..host.samplers import DenoiserInPlace, SamplerInPlace, samplers_within
+from ..resolution.levels import SmallerLevel, fit_times
+from ..resolution.model import LowResolutionDenoiser, check_shape, run_sigmas, scale_of, shrinkage, size_at
 from ..schedule import Schedule, ScheduleSpec, StageLookup
 from ..trajectory import FullSchedule, read_trajectory
 from .report import Report
+
+#: Option of a call: what is told when a weak model guides it.
+GUIDED = "tstitch_guided"
+
+
+def tell_of_guidance(model_options: dict[str, Any]) -> None:
+    """Have the report of the run, where there is one, count an answer of a weak model."""
+    tell = model_options.get(GUIDED)
+    if tell is not None:
+        tell()
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,7 @@ class Stage:
         self.predict: Callable[..., Tensor]  # the guider, or the router of a model that is made of stages
         self.model_options: dict[str, Any]
         self.nested: StageRouter | None = None  # of a model that is made of stages itself
+        self.shrinkage = 1.0  # of the noise, at the smaller sizes at which the whole run is asked
         self._low_resolution: list[LowResolutionDenoiser] = []  # the outermost first
         self._keyframes: list[Any] = []  # of the hooks in its conditioning
         self._sample_sigmas: Tensor | None = None  # on the CPU
@@ -104,6 +111,7 @@ class Stage:
         self.nested = inner if isinstance(inner, StageRouter) else None
         self._keyframes = keyframes_of(getattr(self.guider, "conds", {}))
         self._sample_sigmas = None
+        self._fit_times()
 
     def begin_interval(self, before: Stage | None, swap: bool) -> None:
         """Take over from the stage `before`; with `swap`, that one makes room first."""
@@ -166,15 +174,19 @@ class Stage:
         loader.load()
         for conds in self.guider.conds.values():  # some ControlNets take weights of the model over
             pre_run_control(self.guider.inner_model, conds)
-        for denoiser in self._low_resolution:
-            denoiser.fit_times()
+        self._fit_times()
+
+    def _fit_times(self) -> None:
+        k = math.prod((self.shrinkage, *(denoiser.k for denoiser in self._low_resolution)))
+        if k != 1 and self.nested is None:  # stages of its own do so themselves
+            fit_times(self.guider, self.model_options, SmallerLevel(self.guider.inner_model.model_sampling, k))
 
 
-class Waypoint:
+class Waypoint(SamplerInPlace):
     """Sampler of a stage that does not lead: stores what the host prepared and enters the next stage."""
 
-    def __init__(self, stage: Stage, proceed: Callable[[], Any]) -> None:
-        self._stage, self._proceed = stage, proceed
+    def __init__(self, stage: Stage, proceed: Callable[[], Any], sampler: Any) -> None:
+        self._stage, self._proceed, self.inner = stage, proceed, sampler
         self.result: Any = None
 
     def sample(
@@ -186,14 +198,14 @@ class Waypoint:
         return noise  # the host scales these as the stage's samples, but nobody reads them
 
 
-class StageSampler:
+class StageSampler(SamplerInPlace):
     """Wraps the real sampler to run it on several models; all other attributes are the real one's."""
 
     def __init__(self, sampler: Any) -> None:
-        self._sampler = sampler
+        self.inner = sampler
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._sampler, name)
+        return getattr(self.inner, name)
 
 
 class LeadSampler(StageSampler):
@@ -223,7 +235,7 @@ class LeadSampler(StageSampler):
         self._report.measure_by(clock_of(noise.device))
         try:
             with followed(sigmas):
-                samples = self._sampler.sample(
+                samples = self.inner.sample(
                     router, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar
                 )
             synchronize(self._lead.patcher.load_device)  # once per run, for the seconds of the last call
@@ -233,7 +245,7 @@ class LeadSampler(StageSampler):
             self._report.stop()
 
 
-class StageRouter:
+class StageRouter(DenoiserInPlace):
     """The denoiser the sampler calls, made of stages. Everything but the call itself is the leading stage's."""
 
     def __init__(self, lead: Stage, stages: Sequence[Stage], swap: bool) -> None:
@@ -275,12 +287,18 @@ class Router(StageRouter):
         options = self._lead.model_options if model_options is None else model_options
         if stage is not self._lead:
             options = with_additions(stage.model_options, self._options_before, options)
+        options = {**options, GUIDED: partial(self._count_guidance, stage, options.get(GUIDED))}
         if stage.conversion is not None:
             stage_level, factor = stage.conversion(level)
             x, sigma = x * factor, filled(sigma, stage_level)
         device = stage.patcher.load_device  # another one where the models are spread over several GPUs
         with self._turn_of(stage, level):
             return stage.predict(x.to(device), sigma.to(device), model_options=options, **kwargs).to(x.device)
+
+    def _count_guidance(self, stage: Stage, of_outer_run: Callable[[], None] | None) -> None:
+        self._report.uses[stage.index].weak_calls += 1
+        if of_outer_run is not None:
+            of_outer_run()
 
     @contextmanager
     def _turn_of(self, stage: Stage, level: float) -> Iterator[None]:
@@ -310,7 +328,8 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
     parts = parts_of(stitch.names, guiders)
     check_latents(parts, call.latent_image)
     samplings = [guider.model_patcher.get_model_object("model_sampling") for guider in guiders]
-    trajectory = read_trajectory(run_sigmas(call.sampler, call.sigmas), samplings[-1], stitch.full_schedule)
+    levels_of_all = run_sigmas(call.sampler, call.sigmas, samplings[-1])
+    trajectory = read_trajectory(levels_of_all, samplings[-1], stitch.full_schedule)
     if trajectory.steps < 1:
         return run_last(call.sampler)
     schedule = stitch.spec.resolve(trajectory)
@@ -349,6 +368,8 @@ def run_together(
     """
     nested = is_of_outer_run(call.sampler)
     prepare_loading(memory, stages, packed(call.noise).shape, nested)
+    for stage in stages:
+        stage.shrinkage = shrinkage(call.sampler)
     proceed = run_lead
     for stage in reversed(stages[:-1]):
         own_sigmas = sigmas if stage.conversion is None else stage.conversion.sigmas(sigmas)
@@ -374,14 +395,12 @@ def latent_sizes(patchers: Sequence[Any], noise: Any) -> list[tuple[int, int] | 
 
 def is_of_outer_run(sampler: Any) -> bool:
     """Whether `sampler` belongs to an outer run of which this run is a stage."""
-    while isinstance(sampler, FullSizeSampler):
-        sampler = sampler.inner
-    return isinstance(sampler, (Waypoint, StageSampler))
+    return any(isinstance(each, (Waypoint, StageSampler)) for each in samplers_within(sampler))
 
 
 def enter(stage: Stage, proceed: Callable[[], Any], call: SampleCall, sigmas: Tensor) -> Any:
     """Have the host prepare `stage`, and continue inside that state."""
-    waypoint = Waypoint(stage, proceed)
+    waypoint = Waypoint(stage, proceed, call.sampler)
     call.on(stage.guider, waypoint, sigmas)
     return waypoint.result
 
