@@ -1,6 +1,7 @@
 // The one extension of this pack: tells its parts about nodes and server messages.
 
 import { app } from "../../scripts/app.js";
+import { keepDecimals } from "./decimals.js";
 import { listenToRuns, showKnownRuns } from "./live.js";
 import { manageSockets } from "./sockets.js";
 import { addTimeline } from "./timeline/widget.js";
@@ -21,6 +22,7 @@ app.registerExtension({
 
   nodeCreated(node) {
     if (isOurs(node)) {
+      keepDecimals(node);
       manageSockets(node);
       addTimeline(node);
     }
