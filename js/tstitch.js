@@ -2,6 +2,7 @@
 
 import { app } from "../../scripts/app.js";
 import { addToOldMenu, COMMAND, isInChain, loadTexts, menuItems, stitchSelected } from "./convert.js";
+import { keepDecimals } from "./decimals.js";
 import { listenToRuns, showKnownRuns } from "./live.js";
 import { manageSockets } from "./sockets.js";
 import { addTimeline } from "./timeline/registration.js";
@@ -43,6 +44,7 @@ app.registerExtension({
 
   nodeCreated(node) {
     if (isOurs(node)) {
+      keepDecimals(node);
       manageSockets(node);
       addTimeline(node);
     }

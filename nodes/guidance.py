@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from comfy_api.latest import io
@@ -60,10 +61,10 @@ class TStitchGuidance(io.ComfyNode):
         memory: str | None = None,
     ) -> bool | str:
         values = {"mode": mode, "start_percent": start_percent, "end_percent": end_percent, "memory": memory}
-        return checked(
-            lambda: None in values.values() or Guidance(**values),  # type: ignore[arg-type]
-            lambda: check_widgets(cls, **values),
-        )
+        widgets = functools.partial(check_widgets, cls, **values)
+        if mode is None or start_percent is None or end_percent is None or memory is None:
+            return checked(widgets)
+        return checked(lambda: Guidance(mode, start_percent, end_percent, memory), widgets)
 
     @classmethod
     def execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from comfy_api.latest import io
@@ -48,10 +49,10 @@ class TStitchTrainingInterval(io.ComfyNode):
     def validate_inputs(
         cls, start: float | None = None, end: float | None = None, unit: str | None = None
     ) -> bool | str:
-        return checked(
-            lambda: None in (start, end, unit) or TrainingInterval(start, end, unit).check(),  # type: ignore[arg-type]
-            lambda: check_widgets(cls, start=start, end=end, unit=unit),
-        )
+        widgets = functools.partial(check_widgets, cls, start=start, end=end, unit=unit)
+        if start is None or end is None or unit is None:
+            return checked(widgets)
+        return checked(TrainingInterval(start, end, unit).check, widgets)
 
     @classmethod
     def execute(cls, model: Any, start: float, end: float, unit: str) -> io.NodeOutput:

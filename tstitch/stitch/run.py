@@ -231,6 +231,8 @@ class LeadSampler(StageSampler):
     ) -> Tensor:
         self._lead.prepared(model_wrap, extra_args)
         lookup = StageLookup(self._schedule, sigmas.tolist())
+        if denoise_mask is not None:
+            serve_masks(self._stages, self._lead, lookup, extra_args["model_options"])
         router = Router(self._lead, self._stages, lookup, self._report, self._swap)
         self._report.measure_by(clock_of(noise.device))
         try:
@@ -243,6 +245,24 @@ class LeadSampler(StageSampler):
             return samples
         finally:
             self._report.stop()
+
+
+def serve_masks(stages: Sequence[Stage], lead: Stage, lookup: StageLookup, options: dict[str, Any]) -> None:
+    """Have a mask function of an earlier stage act in that stage's steps: the host asks the leading stage's alone.
+
+    options: the sampler's, which are changed. A stage without a function has the leading stage's, if there is one.
+    """
+    common = options.get("denoise_mask_function")
+    own = {stage.index: stage.model_options.get("denoise_mask_function", common) for stage in stages}
+    own[lead.index] = common
+    if all(function is common for function in own.values()):
+        return
+
+    def mask_of_stage(sigma: Tensor, denoise_mask: Tensor, extra_options: dict[str, Any]) -> Tensor:
+        function = own[lookup.owner(lookup.step(level_of(sigma), torch.finfo(sigma.dtype).eps / 2))]
+        return denoise_mask if function is None else function(sigma, denoise_mask, extra_options=extra_options)
+
+    options["denoise_mask_function"] = mask_of_stage
 
 
 class StageRouter(DenoiserInPlace):
