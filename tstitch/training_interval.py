@@ -19,7 +19,7 @@ import torch
 from .checks.choices import check_choice
 from .checks.inputs import check_model
 from .errors import StitchError
-from .host.model_options import is_joined
+from .host.model_options import is_stitched
 from .resolution.model import scale_of
 from .trajectory import timestep_of
 
@@ -120,7 +120,7 @@ def limit_training(model: Any, interval: TrainingInterval) -> Any:
     Raises StitchError.
     """
     check_model("model", model)
-    if is_joined(model.model_options):
+    if is_stitched(model.model_options):
         raise StitchError(
             "model is already stitched from several models, and a LoRA is trained on one: connect the model of the"
             " stage itself."

@@ -1,6 +1,6 @@
 /** Which samplers of a graph hand a noisy latent from one to the next. */
 
-import { ENTRY } from "./chart.js";
+import { ENTRY, nameOf } from "./chart.js";
 import { compareLevels, cutsOf, numberOf, rangeOfSteps, samePosition } from "./levels.js";
 import { MOST_STAGES } from "./nodes.js";
 
@@ -136,8 +136,8 @@ export function partOf(chart, node) {
  * @returns {Sentence | null}
  */
 export function obstacle(chart, link, node) {
-  const b = node.title;
-  const a = link.sampler?.title ?? "";
+  const b = nameOf(node);
+  const a = link.sampler ? nameOf(link.sampler) : "";
   if (link.kind !== "sampler" || !link.sampler) {
     return unlinked(link, node);
   }
@@ -199,8 +199,8 @@ function isMeantAsChain(chart, { node: a }, { node: b, range }) {
  * @returns {Sentence}
  */
 function unlinked(link, node) {
-  const b = node.title;
-  const a = link.sampler?.title ?? "";
+  const b = nameOf(node);
+  const a = link.sampler ? nameOf(link.sampler) : "";
   switch (link.kind) {
     case "changed":
       return { kind: link.redrawn ? "redrawn" : "changed", values: { a, b, nodes: named(link.by ?? []) } };
@@ -219,7 +219,7 @@ function unlinked(link, node) {
  * @param {ChartNode[]} nodes
  */
 function named(nodes) {
-  const titles = nodes.map(({ title }) => `“${title}”`);
+  const titles = nodes.map((node) => `“${nameOf(node)}”`);
   return titles.length > MOST_NAMES ? [...titles.slice(0, MOST_NAMES), "…"].join(", ") : titles.join(", ");
 }
 
@@ -243,14 +243,14 @@ export function links(chart) {
 export function chainOf(chart, id) {
   const node = chart.nodes.get(id);
   if (!node || !isJoinable(node)) {
-    throw new Refusal({ kind: "noSampler", values: { b: node?.title ?? id } });
+    throw new Refusal({ kind: "noSampler", values: { b: node ? nameOf(node) : id } });
   }
   const known = links(chart);
   const ids = [id, ...downstream(chart, known, id)];
   const passed = [];
   for (let link = known.get(id); link?.sampler && !obstacle(chart, link, chart.node(ids[0])); ) {
     if (ids.includes(link.sampler.id)) {
-      throw new Refusal({ kind: "loop", values: { b: node.title } });
+      throw new Refusal({ kind: "loop", values: { b: nameOf(node) } });
     }
     ids.unshift(link.sampler.id);
     link = known.get(link.sampler.id);
@@ -262,7 +262,7 @@ export function chainOf(chart, id) {
     throw new Refusal({ kind: "tooMany", values: { count: ids.length, most: MOST_STAGES } });
   }
   if (comesFrom(chart, chart.node(ids[0]), ids)) {
-    throw new Refusal({ kind: "loop", values: { b: node.title } });
+    throw new Refusal({ kind: "loop", values: { b: nameOf(node) } });
   }
   for (const each of ids.slice(1)) {
     passed.push(...(known.get(each)?.passed ?? []));
@@ -328,10 +328,10 @@ function nearestObstacle(chart, known, node) {
   }
   for (const [id, link] of known) {
     if (link.sampler?.id === node.id) {
-      return obstacle(chart, link, chart.node(id)) ?? { kind: "alone", values: { b: node.title } };
+      return obstacle(chart, link, chart.node(id)) ?? { kind: "alone", values: { b: nameOf(node) } };
     }
   }
-  return { kind: "alone", values: { b: node.title } };
+  return { kind: "alone", values: { b: nameOf(node) } };
 }
 
 /**

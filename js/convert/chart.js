@@ -10,6 +10,8 @@ import { KINDS, widgetNames } from "./nodes.js";
  * @property {string} type
  * @property {number} mode as the page numbers them
  * @property {string} title as a person reads it
+ * @property {boolean} titled whether a person gave it that title
+ * @property {string} [name] what to call it in a sentence: with its id where others have the same title
  * @property {Input[]} inputs those that are linked, and sockets that could be
  * @property {string[]} outputs types
  * @property {Record<string, any>} values of widgets, as far as they are known
@@ -45,6 +47,14 @@ export class Chart {
         throw new GraphError(`This graph has more than ${MOST_NODES} nodes.`);
       }
       this.nodes.set(node.id, node);
+    }
+    /** @type {Map<string, number>} */
+    const counts = new Map();
+    for (const { title } of this.nodes.values()) {
+      counts.set(title, (counts.get(title) ?? 0) + 1);
+    }
+    for (const node of this.nodes.values()) {
+      node.name = (counts.get(node.title) ?? 0) > 1 ? `${node.title} #${node.id}` : node.title;
     }
   }
 
@@ -199,6 +209,11 @@ export class Chart {
   }
 }
 
+/** @param {ChartNode} node */
+export function nameOf(node) {
+  return node.name ?? node.title;
+}
+
 /**
  * Whether two settings are the same in every run: one source, or values that are known and equal now.
  * @param {Setting} one
@@ -251,6 +266,7 @@ export function chartOfWorkflow(graph) {
       type,
       mode: own.mode ?? 0,
       title: String(own.title || KINDS[type]?.title || type),
+      titled: Boolean(own.title) && own.title !== KINDS[type]?.title,
       inputs: (own.inputs ?? []).map((/** @type {any} */ { name, type: kind, link }) => ({
         name: String(name),
         type: String(kind),
@@ -286,7 +302,7 @@ function boundaries(graph, fromLink) {
   if (!graph.inputNode && !graph.outputNode) {
     return [];
   }
-  const blank = { type: "", mode: 0, title: "", inputs: [], outputs: [], values: {}, own: null };
+  const blank = { type: "", mode: 0, title: "", titled: false, inputs: [], outputs: [], values: {}, own: null };
   const outputs = (graph.inputs ?? []).map((/** @type {any} */ slot) => String(slot.type));
   const inputs = (graph.outputs ?? []).map((/** @type {any} */ slot, /** @type {number} */ index) => ({
     name: String(index),
@@ -343,7 +359,8 @@ export function chartOfPrompt(prompt) {
       }
     }
     const title = String(own._meta?.title || KINDS[type]?.title || type);
-    return { id, type, mode: 0, title, inputs, outputs: [], values, own };
+    const titled = title !== KINDS[type]?.title && title !== type;
+    return { id, type, mode: 0, title, titled, inputs, outputs: [], values, own };
   });
   return new Chart(nodes);
 }

@@ -1,6 +1,6 @@
 /** What one loop will do in another way than the chain did. */
 
-import { same } from "./chart.js";
+import { nameOf, same } from "./chart.js";
 import { compareLevels, numberOf, samePosition, samplingOf } from "./levels.js";
 
 /**
@@ -35,7 +35,7 @@ export function differencesOf(chart, { parts }) {
  * @returns {Sentence[]}
  */
 function between(chart, first, second) {
-  const titles = { a: first.node.title, b: second.node.title };
+  const titles = { a: nameOf(first.node), b: nameOf(second.node) };
   const found = first.cuts.length ? ofSigmas(chart, first, second) : ofSteps(chart, first, second);
   return [...found, ...ofNoise(chart, second), ...ofPosition(chart, first, second), ...ofModels(chart, first, second)].map(
     ({ kind, values }) => ({ kind, values: { ...titles, ...values } }),

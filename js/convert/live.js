@@ -56,6 +56,7 @@ function chartNode(node, fromLink) {
     type,
     mode: node.mode ?? 0,
     title: String(node.title || KINDS[type]?.title || type),
+    titled: Boolean(node.title) && !usualTitles(node).includes(node.title),
     inputs: (node.inputs ?? []).map((/** @type {any} */ input) => ({
       name: String(input.name),
       type: String(input.type),
@@ -68,6 +69,15 @@ function chartNode(node, fromLink) {
 }
 
 /**
+ * In the page's language.
+ * @param {PageNode} node
+ */
+function usualTitles(node) {
+  const type = node.constructor;
+  return [type?.title, type?.nodeData?.display_name, KINDS[node.type]?.title, node.type];
+}
+
+/**
  * @param {PageGraph} graph
  * @param {(id: any) => Output | null} fromLink
  * @returns {ChartNode[]}
@@ -76,7 +86,7 @@ function boundaries(graph, fromLink) {
   if (!graph.inputNode) {
     return [];
   }
-  const blank = { type: "", mode: 0, inputs: [], outputs: [], values: {}, own: null };
+  const blank = { type: "", mode: 0, titled: false, inputs: [], outputs: [], values: {}, own: null };
   const inputs = graph.outputs.map((/** @type {any} */ slot, /** @type {number} */ index) => ({
     name: String(index),
     type: String(slot.type),

@@ -1,6 +1,6 @@
 /** From a chain of samplers to the nodes that replace it: what is added, linked anew and removed. */
 
-import { BYPASSED, MUTED, sameOutput, same } from "./chart.js";
+import { BYPASSED, MUTED, nameOf, same, sameOutput } from "./chart.js";
 import { Refusal } from "./chain.js";
 import { differencesOf } from "./differences.js";
 import { constant, numberOf, samePosition } from "./levels.js";
@@ -70,7 +70,7 @@ function checkOpen(chart, { parts }) {
   for (const { node } of parts) {
     for (const [name, , optional] of KINDS[node.type].sockets) {
       if (!optional && !chart.follow(chart.from(node, name), node.mode).output) {
-        throw new Refusal({ kind: "open", values: { input: name, a: node.title } });
+        throw new Refusal({ kind: "open", values: { input: name, a: nameOf(node) } });
       }
     }
   }
@@ -302,7 +302,7 @@ class Builder {
   createNoise() {
     const adds = this.setting(this.first, "add_noise");
     if (adds.value === undefined) {
-      throw new Refusal({ kind: "unknown", values: { input: "add_noise", a: this.first.node.title } });
+      throw new Refusal({ kind: "unknown", values: { input: "add_noise", a: nameOf(this.first.node) } });
     }
     const isAdded = adds.value === true || adds.value === "enable";
     const noise = this.create(isAdded ? "RandomNoise" : "DisableNoise", this.first);
@@ -492,7 +492,7 @@ class Builder {
     const [theirs, ours] = [part, this.last].map((each) => this.setting(each, "steps").value);
     const { value } = this.fixedNumber(part.range.start, part);
     if (typeof theirs !== "number" || typeof ours !== "number") {
-      throw new Refusal({ kind: "unknown", values: { input: "steps", a: part.node.title } });
+      throw new Refusal({ kind: "unknown", values: { input: "steps", a: nameOf(part.node) } });
     }
     return Math.round((value * ours) / theirs);
   }
@@ -506,10 +506,10 @@ class Builder {
   fixedNumber(at, part, start = []) {
     const [value, offset] = [numberOf(at), numberOf(start)];
     if (value === undefined || offset === undefined) {
-      throw new Refusal({ kind: "unknown", values: { input: "step", a: part.node.title } });
+      throw new Refusal({ kind: "unknown", values: { input: "step", a: nameOf(part.node) } });
     }
     if ([...at, ...start].some(({ root }) => root)) {
-      this.differences.push({ kind: "fixed", values: { b: part.node.title, x: value - offset } });
+      this.differences.push({ kind: "fixed", values: { b: nameOf(part.node), x: value - offset } });
     }
     return constant(value - offset);
   }
@@ -518,7 +518,7 @@ class Builder {
 
   /** @param {Part} part */
   titleOf({ node }) {
-    return node.title === KINDS[node.type].title ? null : node.title;
+    return node.titled ? node.title : null;
   }
 
   jointTitle() {
@@ -564,7 +564,7 @@ class Builder {
     const chart = this.chart.copy();
     for (const { key, type, mode, inputs, values } of this.add) {
       const linked = Object.entries(inputs).map(([name, from]) => ({ name, type: "*", from }));
-      chart.nodes.set(key, { id: key, type, mode, title: "", inputs: linked, outputs: [], values, own: null });
+      chart.nodes.set(key, { id: key, type, mode, title: "", titled: false, inputs: linked, outputs: [], values, own: null });
     }
     const link = (/** @type {string} */ id, /** @type {string} */ name, /** @type {Output | null} */ from) => {
       const { inputs } = chart.node(id);
@@ -639,20 +639,20 @@ class Builder {
    */
   tellOfLeftOnes(own, remove) {
     for (const id of own) {
-      const a = this.chart.node(id).title;
+      const a = nameOf(this.chart.node(id));
       for (const { node } of this.chart.readers(id)) {
         const isOfChain = this.chain.parts.some((part) => part.node === node) || this.chain.passed.includes(node.id);
         if (isOfChain || remove.includes(node.id)) {
           continue;
         }
         const kind = remove.includes(id) ? "cut" : "stays";
-        this.differences.push({ kind, values: { node: node.title, a } });
+        this.differences.push({ kind, values: { node: nameOf(node), a } });
       }
     }
     for (const id of this.chain.passed) {
       const node = this.chart.node(id);
       if (node.mode === BYPASSED && this.last.node.mode !== BYPASSED && remove.includes(id)) {
-        this.differences.push({ kind: "skipped", values: { node: node.title } });
+        this.differences.push({ kind: "skipped", values: { node: nameOf(node) } });
       }
     }
   }

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from comfyui_version import __version__
 
 from tstitch.errors import StitchError
 from tstitch.pairs import library
@@ -81,6 +82,15 @@ def test_families_that_do_not_share_latents_are_kept_apart(host_nodes: ModuleTyp
     if one not in known or other not in known:
         pytest.skip(f"this ComfyUI does not know {one} or {other}")
     assert not known[one].shares_latents(known[other])
+
+
+def test_the_page_of_families_is_that_of_the_host(host_nodes: ModuleType) -> None:
+    from scripts.pairs import PAGE, text
+
+    written = PAGE.read_text(encoding="utf-8")
+    if f"ComfyUI {__version__}'s" not in written:
+        pytest.skip("it is written by another ComfyUI")
+    assert written == text(), "run python -m scripts.pairs"
 
 
 def test_text_encoders_are_compared(host_nodes: ModuleType) -> None:

@@ -10,6 +10,7 @@ import { chartOfWorkflow } from "../../../js/convert/chart.js";
 import { survey } from "../../../js/convert/chain.js";
 import { joinAll } from "../../../js/convert/convert.js";
 import { say } from "../../../js/convert/sentences.js";
+import { PAGE, pageOf, templates } from "../../../scripts/chains.js";
 import { definitionsOf } from "../../../js/convert/workflow.js";
 import { asObject, checkGraph } from "./workflows.js";
 
@@ -88,5 +89,10 @@ for (const [name, folder] of folders()) {
     lines.forEach((line) => context.diagnostic(line));
   });
 }
+
+const pinned = templates();
+test("the list in the docs is that of the templates", { skip: pinned ? false : "python dev.py setup brings them" }, () => {
+  assert.equal(readFileSync(PAGE, "utf8"), pageOf(pinned), "run node scripts/chains.js");
+});
 
 test("the templates are there", { skip: folders().length ? false : "python dev.py setup brings them" }, () => {});
