@@ -27,7 +27,8 @@ MARK = "_tstitch_known"
 _ARITHMETIC = (
     "abs add addcdiv addcmul atan ceil clamp clamp_max clamp_min cos cosh cumprod cumsum diff div divide exp exp2 expm1"
     " floor lerp linspace log log10 log1p log2 max maximum mean min minimum mul multiply neg negative pow prod"
-    " reciprocal remainder round rsqrt rsub sigmoid sin sinh softplus sqrt square sub subtract sum tan tanh true_divide where"
+    " reciprocal remainder round rsqrt rsub sigmoid sin sinh softplus sqrt square sub subtract sum tan tanh"
+    " true_divide where"
 )
 _SHAPES = (
     "broadcast_to cat clone concat contiguous detach expand expand_as flatten flip getitem index_select narrow"
