@@ -26,8 +26,8 @@ UNIT_TOOLTIP = (
     "What the splits count. steps: fraction of the steps, as in the paper. step: step number. timestep: noise level t"
     " from 1 (noise) to 0 (image), e.g. 0.875 for Wan 2.2. sigma: the sampler's own noise level. noise: the share of"
     " noise in the mixture, which means the same for every model and scheduler; 0.86 is a safe start. Fractions and"
-    " step numbers always mean the whole trajectory: in an img2img or hi-res pass that starts late, 0.4 stays at 40 % of"
-    " the full noise range, so the small model never gets the fine details."
+    " step numbers always mean the whole trajectory: in an img2img or hi-res pass that starts late, 0.4 stays at 40 %"
+    " of the full noise range, so the small model never gets the fine details."
 )
 MEMORY_TOOLTIP = (
     "auto: all models stay on the GPU if they fit, else each is loaded when its steps begin. keep: always all at"
