@@ -266,7 +266,7 @@ class TStitchLoadLDM(io.ComfyNode):
     ) -> bool | str:
         return checked(
             lambda: check_file(ldm_name),
-            lambda: first_stage == SAME_FILE or check_file(first_stage, FIRST_STAGE_FOLDERS),
+            lambda: check_file(None if first_stage == SAME_FILE else first_stage, FIRST_STAGE_FOLDERS),
             lambda: check_widgets(cls, weights=weights, weight_dtype=weight_dtype),
         )
 

@@ -48,10 +48,11 @@ class TStitchTrainingInterval(io.ComfyNode):
     def validate_inputs(
         cls, start: float | None = None, end: float | None = None, unit: str | None = None
     ) -> bool | str:
-        return checked(
-            lambda: None in (start, end, unit) or TrainingInterval(start, end, unit).check(),  # type: ignore[arg-type]
-            lambda: check_widgets(cls, start=start, end=end, unit=unit),
-        )
+        def check_interval() -> None:
+            if start is not None and end is not None and unit is not None:
+                TrainingInterval(start, end, unit).check()
+
+        return checked(check_interval, lambda: check_widgets(cls, start=start, end=end, unit=unit))
 
     @classmethod
     def execute(cls, model: Any, start: float, end: float, unit: str) -> io.NodeOutput:
