@@ -120,7 +120,7 @@ def limit_training(model: Any, interval: TrainingInterval) -> Any:
     Raises StitchError.
     """
     check_model("model", model)
-    if is_stitched(model.model_options):
+    if is_stitched(model):
         raise StitchError(
             "model is already stitched from several models, and a LoRA is trained on one: connect the model of the"
             " stage itself."
