@@ -51,9 +51,10 @@ def rows(job: Job) -> Iterator[Row]:
 
 def turns(family: Family) -> str:
     """A pattern in which the models take turns."""
-    length = max(1, family.steps // TURNS)
-    counts = [length] * (TURNS - 1) + [max(1, family.steps - length * (TURNS - 1))]
-    return " ".join(f"{1 + number % 2}x{count}" for number, count in enumerate(counts))
+    count = min(TURNS, family.steps)
+    length = family.steps // count
+    counts = [length] * (count - 1) + [family.steps - length * (count - 1)]
+    return " ".join(f"{1 + number % 2}x{each}" for number, each in enumerate(counts))
 
 
 def measure(family: Family, model: Any, share: float | None, is_pinned: bool | None = None) -> Row:
