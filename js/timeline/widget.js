@@ -30,6 +30,7 @@ import {
 } from "./graph.js";
 import { LevelsCache, plannedRun } from "./levels.js";
 import { positionAt, rulerMarks, stepAt, totalHeight } from "./layout.js";
+import { usualOrders } from "./orders.js";
 import { QueuedKeys } from "./queued.js";
 import {
   ScheduleError,
@@ -372,6 +373,7 @@ class Timeline {
       canPaint: this.canPaint,
       brush: this.brush,
       canClear: reading.pattern.trim() !== "" && !isLinked(this.node, "pattern"),
+      orders: this.canPaint && !reading.locked ? usualOrders(names.length, run.steps) : [],
       live,
       editing: this.gesture !== null,
     };
@@ -467,7 +469,7 @@ class Timeline {
   }
 
   listen() {
-    const { root, bar, status, chips } = this.drawing;
+    const { root, bar, status, orders, chips } = this.drawing;
     root.addEventListener("pointerdown", (event) => this.pressed(event));
     root.addEventListener("pointermove", (event) => forwardPan(root, event));
     root.addEventListener("pointerup", (event) => forwardPan(root, event));
@@ -482,6 +484,7 @@ class Timeline {
     bar.addEventListener("dblclick", (event) => this.doubled(event));
     chips.addEventListener("click", (event) => this.choose(event));
     status.addEventListener("click", (event) => this.clear(event));
+    orders.addEventListener("change", () => this.order(orders));
   }
 
   /** @param {MouseEvent} event */
@@ -654,6 +657,14 @@ class Timeline {
     }
     this.brush = null;
     this.edit(() => this.set("pattern", ""));
+  }
+
+  /** @param {HTMLSelectElement} chosen */
+  order(chosen) {
+    const { value } = chosen;
+    chosen.selectedIndex = 0; // the title
+    this.brush = null;
+    this.edit(() => this.set("pattern", value));
   }
 
   /** @param {KeyboardEvent} event */
