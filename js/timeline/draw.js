@@ -9,6 +9,7 @@ import { colourOf, textColourOn } from "./palette.js";
 /** Pixels of a segment that the handles at its ends may cover. */
 const HANDLE_ROOM = 6;
 
+const ORDERS = "Write a usual order of the models into the pattern";
 const USE = "Drag a handle to move a split; Shift for fine steps.";
 const COUNT_USE = " Double click adds a split where a model waits for one; drag a handle out to remove it.";
 const PAINT_USE = " Hold Alt, or choose a model below, and drag to paint steps: that writes the pattern.";
@@ -52,6 +53,9 @@ export class Drawing {
   constructor() {
     this.root = element("div", "timeline");
     this.status = element("div", "status");
+    this.said = element("span", "said");
+    this.orders = /** @type {HTMLSelectElement} */ (element("select", "orders", { title: ORDERS, "aria-label": ORDERS }));
+    this.status.append(this.said, this.orders);
     this.bar = element("div", "bar", { role: "group", "aria-label": "Which model runs which steps" });
     this.segments = element("div", "segments");
     this.ticks = element("div", "ticks");
@@ -86,6 +90,7 @@ export class Drawing {
     this.showHover(view);
     this.showProgress(view);
     this.showStatus(view);
+    this.showOrders(view);
     this.showChips(view);
   }
 
@@ -144,12 +149,28 @@ export class Drawing {
     const right = element("span", live?.finished ? "good" : "right");
     const asked = hover !== null || editing; // about a step: its answer gets the room
     right.textContent = live && !asked ? liveText(live) : "";
-    this.status.replaceChildren(left, right);
+    this.said.replaceChildren(left, right);
     if (canClear && (!live || live.finished)) {
       const clear = element("button", "clear", { type: "button", title: "Clear the pattern: the splits count again." });
       clear.textContent = "clear pattern";
-      this.status.append(clear);
+      this.said.append(clear);
     }
+  }
+
+  /**
+   * Made anew only where they have changed, or a list that is open would close.
+   * @param {View} view
+   */
+  showOrders({ orders, hover, editing }) {
+    this.orders.style.display = orders.length && hover === null && !editing ? "" : "none";
+    const texts = JSON.stringify(orders);
+    if (this.orders.dataset.orders === texts) {
+      return;
+    }
+    this.orders.dataset.orders = texts;
+    const title = new Option("orders", "", true, true);
+    title.hidden = title.disabled = true;
+    this.orders.replaceChildren(title, ...orders.map(({ name, pattern }) => new Option(name, pattern)));
   }
 
   /** @param {View} view */

@@ -55,6 +55,7 @@ export class Timeline {
     listenToKeys(this);
     this.drawing.chips.addEventListener("click", (event) => this.chooseBrush(event));
     this.drawing.status.addEventListener("click", (event) => this.clearPattern(event));
+    this.drawing.orders.addEventListener("change", () => this.writeOrder(this.drawing.orders));
     this.observer = new ResizeObserver(() => this.resized());
     this.observer.observe(this.drawing.root);
     this.draw();
@@ -155,6 +156,14 @@ export class Timeline {
     }
     this.brush = null;
     this.edit(() => setWidget(this.node, "pattern", ""));
+  }
+
+  /** @param {HTMLSelectElement} orders */
+  writeOrder(orders) {
+    const { value } = orders;
+    orders.selectedIndex = 0; // the title
+    this.brush = null;
+    this.edit(() => setWidget(this.node, "pattern", value));
   }
 
   /**

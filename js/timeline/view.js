@@ -2,6 +2,7 @@
 
 import { boundariesOf, canAdd, countsSteps } from "./edit.js";
 import { rulerMarks } from "./layout.js";
+import { usualOrders } from "./orders.js";
 import { parse, parseLoosely } from "./reading.js";
 import { ScheduleError, general, intervalsOf, resolve, runOf } from "./schedule.js";
 
@@ -39,6 +40,7 @@ import { ScheduleError, general, intervalsOf, resolve, runOf } from "./schedule.
  * @property {boolean} canPaint
  * @property {number | null} brush stage that a drag paints
  * @property {boolean} canClear whether there is a pattern that the node itself holds
+ * @property {{name: string, pattern: string}[]} orders that can be written into the pattern
  * @property {LiveState | null} live
  * @property {boolean} editing whether a drag is going on, in which the steps matter more than the last run
  */
@@ -74,6 +76,7 @@ export function viewOf(reading, situation) {
     canPaint: reading.canPaint,
     brush,
     canClear: reading.pattern.trim() !== "" && !reading.patternLocked,
+    orders: reading.canPaint && !reading.locked && countsSteps(run) ? usualOrders(names.length, run.steps) : [],
     live,
     editing: gesture !== null,
   };

@@ -259,6 +259,18 @@ def test_painting_writes_a_pattern(schedule: Timeline) -> None:
     schedule.expect_handles(6, 12)
 
 
+def test_a_usual_order_is_written_into_the_pattern(schedule: Timeline) -> None:
+    page, node = schedule.page, schedule.node
+    schedule.find("orders").select_option(label="large, small, large")
+    schedule.expect_texts(pattern="3x4 1x4 2x4 3x8", splits="0.3, 0.6")
+    schedule.find("orders").select_option(label="small, large")
+    schedule.expect_texts(pattern="1x4 2x4 3x12")
+    schedule.undo()
+    schedule.expect_texts(pattern="3x4 1x4 2x4 3x8")
+    page.connect(page.add("PrimitiveString", (50, 500), value="1x5 3x15"), 0, node, "pattern")
+    expect(schedule.find("orders")).to_be_hidden()
+
+
 def test_a_brush_ends_with_its_model(schedule: Timeline) -> None:
     schedule.find("chip").nth(2).click()
     schedule.page.disconnect(schedule.node, "model_2")

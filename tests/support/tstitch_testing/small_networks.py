@@ -94,6 +94,10 @@ LTXV = {**HEADS, "cross_attention_dim": 48, "caption_channels": TEXT}
 PICTURE, FRAME, VIDEO = (1, 16, 16, 24), (1, 16, 1, 16, 24), (1, 16, 3, 16, 24)
 
 
+def text_mask(shape: tuple[int, ...]) -> dict[str, Any]:
+    return {"attention_mask": torch.ones(1, 4)}
+
+
 def reference(shape: tuple[int, ...]) -> dict[str, Any]:
     return {"reference_latents": [noise(*shape)]}
 
@@ -127,8 +131,8 @@ def guide(shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 SMALL_NETWORKS = {
-    "lumina 2": SmallNetwork("Lumina2", "Flux", LUMINA, PICTURE),
-    "z-image": SmallNetwork("Lumina2", "Flux", Z_IMAGE, PICTURE),
+    "lumina 2": SmallNetwork("Lumina2", "Flux", LUMINA, PICTURE, text_mask),
+    "z-image": SmallNetwork("Lumina2", "Flux", Z_IMAGE, PICTURE, text_mask),
     "flux kontext": SmallNetwork("Flux", "Flux", FLUX, PICTURE, reference),
     "qwen image edit": SmallNetwork("QwenImage", "Wan21", QWEN, FRAME, reference),
     "wan": SmallNetwork("WAN21", "Wan21", WAN, VIDEO),
