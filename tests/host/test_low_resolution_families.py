@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import comfy.sample
@@ -10,9 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from tstitch.families.class_labels import class_inputs
+from tstitch.families.transformer import load_transformer
 from tstitch.resolution.model import low_resolution
+from tstitch_testing.checkpoints import dit_config, original_weights, save
 from tstitch_testing.sampling import stitched
 from tstitch_testing.small_networks import SMALL_NETWORKS, SmallNetwork
+from tstitch_testing.uvit_files import uvit_config, uvit_weights
 
 pytestmark = [pytest.mark.host, pytest.mark.filterwarnings("ignore")]
 
@@ -65,6 +70,30 @@ def test_sizes_that_the_patches_do_not_divide(network: tuple[SmallNetwork, Any])
     found = sample(small, stitched([low_resolution(model, 0.75), model], "0.5"), shape=shape)
     assert found.shape == shape
     assert found.isfinite().all()
+
+
+FILES = {
+    "DiT": lambda: original_weights(dit_config(depth=1, grid=5, classes=10)),
+    "U-ViT": lambda: uvit_weights(uvit_config(pairs=1, classes=10, grid=5)),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_transformers_of_this_pack_see_whole_patches(kind: str, tmp_path: Path) -> None:
+    path = save(FILES[kind](), tmp_path / "x.pt")
+    model = load_transformer(str(path), path.name, kind, "auto", torch.float32, 2)[0]
+    inputs = class_inputs(model, "7")
+    latent = inputs.latent["samples"]
+    assert latent.shape[-2:] == (10, 10)
+
+    def run(sampled: Any) -> Tensor:
+        return comfy.sample.sample(
+            sampled, comfy.sample.prepare_noise(latent, 0), 4, 2.0, "euler", "simple", inputs.positive, inputs.negative,
+            latent, disable_pbar=True, seed=0,
+        )  # fmt: skip
+
+    assert sizes_seen(model, lambda: run(low_resolution(model, 0.5))) == {(6, 6)}  # 5 would be two patches and a half
+    assert run(stitched([low_resolution(model, 0.67), model], "0.5")).isfinite().all()
 
 
 def sizes_seen(model: Any, run: Callable[[], Any]) -> set[tuple[int, ...]]:

@@ -22,12 +22,12 @@ from torch import Tensor
 from tstitch.errors import StitchError
 from tstitch.guidance.model import MODES, Guidance, guided_model
 from tstitch.resolution.fitting import by_area, fitted
-from tstitch.resolution.model import low_resolution
+from tstitch.resolution.model import check_shape, low_resolution
 from tstitch.resolution.scaling import Scaling
 from tstitch_testing.host import extra_nodes, run_node
 from tstitch_testing.models import conditioning, constant_model, gaussian_model, hooked
 from tstitch_testing.sampling import ksample, stitched
-from tstitch_testing.unets import unet_model
+from tstitch_testing.unets import controlnet, unet_model, with_control
 
 pytestmark = [pytest.mark.host, pytest.mark.filterwarnings("ignore")]
 
@@ -161,6 +161,75 @@ def test_keyframes_of_hooks_follow_the_noise_of_the_run(guaranteed: int) -> None
     assert torch.equal(drawn(both, frames), alone)
     below = lambda model: smaller(stitched([model, model], pattern="1x4 2x6"))  # noqa: E731
     assert torch.equal(drawn(below, frames), alone)
+
+
+@pytest.mark.parametrize("memory", ["auto", "keep", "swap"])
+@pytest.mark.parametrize("place", ["alone", "first", "between", "below"])
+def test_controlnets_begin_and_end_at_the_noise_of_the_run(place: str, memory: str) -> None:
+    model, other = unet_model(), unet_model(seed=3)
+
+    def controlled_steps(change: Callable[[Any], Any]) -> list[int]:
+        calls, steps = [0], []
+        control = controlnet()
+        control.control_model.register_forward_hook(lambda *_: calls.append(0))
+        control.set_cond_hint(control.cond_hint_original, 0.8, (0.2, 0.7))
+        positive = with_control(conditioning(0.4), control)
+        sampled = change(model)
+        ksample(sampled, steps=10, positive=positive, latent=latent, callback=lambda *_: steps.append(len(calls)))
+        return [step for step, (now, before) in enumerate(zip(steps, [1, *steps[:-1]], strict=True)) if now > before]
+
+    places: dict[str, Callable[[Any], Any]] = {
+        "alone": lambda model: low_resolution(model, 0.5),
+        "first": lambda model: stitched([low_resolution(model, 0.5), model], pattern="1x6 2x4", memory=memory),
+        "between": lambda model: stitched([low_resolution(other, 0.5), model], pattern="2x2 1x6 2x2", memory=memory),
+        "below": lambda model: low_resolution(stitched([other, model], pattern="1x3 2x3 1x4", memory=memory), 0.5),
+    }
+    expected = controlled_steps(lambda model: model)
+    assert 3 < len(expected) < 8
+    assert controlled_steps(places[place]) == expected
+
+
+def test_a_lora_on_one_of_the_two_sizes_stays_there() -> None:
+    def changed(model: Any) -> Any:
+        patched = model.clone()
+        weights = {key: w for key, w in model.model_state_dict().items() if key.endswith("in_layers.2.weight")}
+        patched.add_patches({key: ("diff", (0.5 * w.flip(0),)) for key, w in weights.items()}, 0.6)
+        return patched
+
+    model, twin = unet_model(), unet_model()
+    plain = ksample(model, steps=4, latent=latent)
+    first, last = changed(model), changed(twin)  # before any is sampled: loaded weights have the LoRA in them
+    for mine, apart in (
+        ([low_resolution(first, 0.5), model], [low_resolution(last, 0.5), model]),
+        ([low_resolution(model, 0.5), first], [low_resolution(model, 0.5), last]),
+    ):
+        for pattern in ("1x2 2x2", "1x1 2x1 1x1 2x1"):
+            expected = ksample(stitched(apart, pattern=pattern), steps=4, latent=latent)
+            assert torch.equal(ksample(stitched(mine, pattern=pattern), steps=4, latent=latent), expected)
+    assert torch.equal(ksample(model, steps=4, latent=latent), plain)
+
+
+@pytest.mark.parametrize("kind", [ModelType.EPS, ModelType.FLOW], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("denoise", [0.3, 0.7])
+def test_pictures_of_a_part_of_the_run_keep_their_mean(kind: ModelType, denoise: float) -> None:
+    picture = torch.full((2, 4, 10, 14), 0.4)
+    picture[1] = -0.8
+
+    def run(place: Callable[[Any], Any]) -> Tensor:
+        return means(ksample(place(constant_model(kind=kind)), "dpmpp_2m", latent=picture, denoise=denoise))
+
+    expected = run(lambda model: model)
+    for place in (
+        lambda model: low_resolution(model, 0.5),
+        lambda model: stitched([low_resolution(model, 0.5), model], "0.8"),
+    ):
+        torch.testing.assert_close(run(place), expected, atol=1e-4, rtol=1e-3)
+
+
+def test_latents_that_hold_several_are_refused() -> None:
+    sizes = [torch.Size((1, 4, 8, 8)), torch.Size((1, 8, 16))]
+    with pytest.raises(StitchError, match="a picture or a video alone"):
+        check_shape(torch.zeros(1, 1, 384), sizes)
 
 
 @pytest.mark.parametrize("schedule", ["standard_static", "standard_uniform", "looped_uniform"])

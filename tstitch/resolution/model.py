@@ -104,7 +104,7 @@ def size_at(scale: float, patcher: Any, shape: Sequence[int]) -> tuple[int, int]
 def patch_of(patcher: Any) -> int:
     """What height and width of a model's latents are best multiples of: its patch, or its U-Net's levels."""
     network = patcher.model.diffusion_model
-    patch = getattr(network, "patch_size", None)
+    patch = getattr(network, "patch_size", getattr(network, "patch_spatial", None))  # Cosmos has the second
     if isinstance(patch, (tuple, list)):
         patch = max(patch[-2:])
     if isinstance(patch, int) and patch > 0:

@@ -95,7 +95,7 @@ PICTURE, FRAME, VIDEO = (1, 16, 16, 24), (1, 16, 1, 16, 24), (1, 16, 3, 16, 24)
 
 
 def text_mask(shape: tuple[int, ...]) -> dict[str, Any]:
-    return {"attention_mask": torch.ones(1, 4)}
+    return {"attention_mask": torch.ones(1, 4, dtype=torch.long)}
 
 
 def reference(shape: tuple[int, ...]) -> dict[str, Any]:

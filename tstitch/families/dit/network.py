@@ -229,6 +229,7 @@ class DiT(nn.Module):
         super().__init__()
         factory: dict[str, Any] = {"dtype": dtype, "device": device}
         self.config, self.dtype = config, dtype
+        self.patch_size = config.patch
         self.x_embedder = PatchEmbed(config, operations, **factory)
         for name, embedder in build_embedders(config, operations, **factory).items():
             self.add_module(name, embedder)
