@@ -11,7 +11,7 @@ from ..tstitch.auto.run import AutoRun, check_speed_up
 from ..tstitch.auto.views import report
 from ..tstitch.planning.identity import model_name
 from ..tstitch.planning.joint.measure import Course
-from .inputs import CATEGORY, checked, denoise_input, seed_input, step_inputs
+from .inputs import CATEGORY, check_widgets, checked, denoise_input, seed_input, step_inputs
 
 
 class TStitchAuto(io.ComfyNode):
@@ -71,8 +71,14 @@ class TStitchAuto(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, speed_up: float | None = None) -> bool | str:
-        return speed_up is None or checked(lambda: check_speed_up(speed_up))
+    def validate_inputs(
+        cls, speed_up: float | None = None, sampler_name: str | None = None, scheduler: str | None = None
+    ) -> bool | str:
+        values = {"speed_up": speed_up, "sampler_name": sampler_name, "scheduler": scheduler}
+        return checked(
+            lambda: speed_up is None or check_speed_up(speed_up),
+            lambda: check_widgets(cls, **values),
+        )
 
     @classmethod
     def execute(

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ..tstitch.checks.inputs import check_model
 from ..tstitch.own_steps import UNITS, OwnSteps, check_own_steps
-from .inputs import CATEGORY, checked
+from .inputs import CATEGORY, check_widgets, checked
 
 
 class TStitchSigmas(io.ComfyNode):
@@ -71,9 +71,17 @@ class TStitchSigmas(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, steps: str | None = None, splits: str | None = None, unit: str | None = None, shifts: str | None = None
+        cls,
+        steps: str | None = None,
+        splits: str | None = None,
+        unit: str | None = None,
+        shifts: str | None = None,
+        scheduler: str | None = None,
     ) -> bool | str:
-        return checked(lambda: check_own_steps(steps, splits, unit, shifts))
+        return checked(
+            lambda: check_own_steps(steps, splits, unit, shifts),
+            lambda: check_widgets(cls, unit=unit, scheduler=scheduler),
+        )
 
     @classmethod
     def execute(cls, model: Any, steps: str, splits: str, unit: str, scheduler: str, shifts: str) -> io.NodeOutput:
