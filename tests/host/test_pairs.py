@@ -121,7 +121,8 @@ def folder(host_nodes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         write_header(tmp_path / f"sdxl_{number}.safetensors", sdxl)
         write_header(tmp_path / f"ssd_{number}.safetensors", ssd)
     (tmp_path / "old.ckpt").write_bytes(b"PK")
-    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "sdxl_0.safetensors").read_bytes()[:1000])
+    with (tmp_path / "sdxl_0.safetensors").open("rb") as whole:
+        (tmp_path / "cut.safetensors").write_bytes(whole.read(1000))
     write_header(tmp_path / "lora.safetensors", {"lora_unet_x.alpha": (1,), "lora_unet_x.lora_up.weight": (8, 4)})
     import folder_paths
 
