@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+from comfy.cli_args import args
 from comfyui_version import __version__
-
-from tstitch.pairs.families import table
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "pairs.md"
 
 
 def text() -> str:
+    from tstitch.pairs.families import table  # the host looks for its device when it is imported
+
     return f"""# Which families go together
 
 By ComfyUI {__version__}'s own list of models: families in one row read the same latents, so their models can be stages
@@ -27,6 +29,7 @@ T-Stitch Pairs tells the same, with their sizes and roles.
 
 
 def main() -> int:
+    args.cpu = not torch.cuda.is_available()
     PAGE.write_text(text(), encoding="utf-8")
     return 0
 

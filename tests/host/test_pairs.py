@@ -121,7 +121,8 @@ def folder(host_nodes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         write_header(tmp_path / f"sdxl_{number}.safetensors", sdxl)
         write_header(tmp_path / f"ssd_{number}.safetensors", ssd)
     (tmp_path / "old.ckpt").write_bytes(b"PK")
-    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "sdxl_0.safetensors").read_bytes()[:1000])
+    with (tmp_path / "sdxl_0.safetensors").open("rb") as whole:
+        (tmp_path / "cut.safetensors").write_bytes(whole.read(1000))
     write_header(tmp_path / "lora.safetensors", {"lora_unet_x.alpha": (1,), "lora_unet_x.lora_up.weight": (8, 4)})
     import folder_paths
 
@@ -161,6 +162,18 @@ def test_a_chosen_file_is_told_its_partners(folder: Path) -> None:
     assert "the same" in rows[0]
     assert rows[0].endswith("| 1.24x |")
     assert "of one size" in rows[-1]
+
+
+def test_the_page_is_told_which_files_share_their_latents(folder: Path) -> None:
+    found = library.latents_of(
+        ["sdxl_0.safetensors", "tiny_0.safetensors", "ssd_0.safetensors", "cut.safetensors", "no"]
+    )
+    assert {name: each["group"] for name, each in found.items()} == {
+        "sdxl_0.safetensors": 0,
+        "tiny_0.safetensors": 1,
+        "ssd_0.safetensors": 0,
+    }
+    assert found["sdxl_0.safetensors"]["latents"] == "SDXL (4 channels)"
 
 
 def test_a_file_that_is_replaced_is_read_anew(folder: Path) -> None:
