@@ -1,6 +1,8 @@
 // "Stitch into one loop": on the menu of a sampler, in its toolbox, and as a command.
 
+import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { compareLatents, filesOf } from "./convert/latents.js";
 import { chainOf, isJoinable, Refusal, survey } from "./convert/chain.js";
 import { GraphError } from "./convert/chart.js";
 import { ask } from "./convert/dialog.js";
@@ -95,6 +97,7 @@ export async function stitch(node) {
   let differences;
   try {
     ({ chains, differences } = whatToJoin(graph, node));
+    await checkLatents(graph, chains);
   } catch (error) {
     passOver(error);
     await refuse(error);
@@ -124,6 +127,28 @@ function whatToJoin(graph, node) {
     throw new Refusal(refused[0] ?? { kind: "none", values: {} });
   }
   return { chains, differences: chains.flatMap((id) => planOf(chart, chainOf(chart, id)).differences) };
+}
+
+/**
+ * Ask the server whether the model files of each chain read the same latents; of files that it does not know, or where it
+ * does not answer, nothing is said, and the run itself checks them.
+ * @param {any} graph
+ * @param {string[]} chains
+ * @throws {Refusal}
+ */
+async function checkLatents(graph, chains) {
+  const chart = chartOfPage(graph);
+  const all = chains.map((id) => filesOf(chart, chainOf(chart, id)));
+  const names = [...new Set(all.flat().map(({ file }) => file))];
+  if (names.length < 2) {
+    return;
+  }
+  const query = new URLSearchParams(names.map((name) => ["name", name]));
+  const known = await api.fetchApi(`/tstitch/latents?${query}`).then(
+    (answer) => (answer.ok ? answer.json() : {}),
+    () => ({}),
+  );
+  all.forEach((files) => compareLatents(files, known));
 }
 
 /**

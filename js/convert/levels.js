@@ -19,6 +19,9 @@ import { equal, same, sameOutput } from "./chart.js";
  * @typedef {Range & {output: Output}} Cut
  */
 
+/** Of the host's loaders. */
+const FILE_WIDGETS = ["unet_name", "ckpt_name"];
+
 /** @param {number} value @returns {Setting} */
 export function constant(value) {
   return { from: null, root: null, value };
@@ -196,4 +199,27 @@ export function samplingOf(chart, from, mode) {
 /** @param {Setting} setting */
 function shown({ value }) {
   return typeof value === "number" ? String(Number(value.toPrecision(6))) : String(value ?? "?");
+}
+
+/**
+ * The model file behind an output; null where the nodes before it do not name one.
+ * @param {Chart} chart
+ * @param {Output | null} from
+ * @param {number} mode
+ * @returns {string | null}
+ */
+export function modelFile(chart, from, mode) {
+  const seen = new Set();
+  let at = chart.follow(from, mode).output;
+  while (at && !seen.has(at.node)) {
+    seen.add(at.node);
+    const node = chart.node(at.node);
+    const named = FILE_WIDGETS.find((name) => typeof node.values[name] === "string" && !chart.from(node, name));
+    if (named) {
+      return node.values[named];
+    }
+    const chosen = chart.switched(node);
+    at = chart.follow(chosen === undefined ? chart.from(node, "model") : chosen, mode).output;
+  }
+  return null;
 }

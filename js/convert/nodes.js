@@ -254,6 +254,8 @@ export const VALUE_WIDGETS = /** @type {Record<string, string[]>} */ ({
   ModelSamplingContinuousV: ["sampling", "sigma_max", "sigma_min"],
   ModelSamplingFlux: ["max_shift", "base_shift", "width", "height"],
   ModelSamplingLTXV: ["max_shift", "base_shift"],
+  UNETLoader: ["unet_name"],
+  CheckpointLoaderSimple: ["ckpt_name"],
   KarrasScheduler: ["steps", "sigma_max", "sigma_min", "rho"],
   ManualSigmas: ["sigmas"],
   SetNode: ["name"],

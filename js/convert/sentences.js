@@ -20,6 +20,7 @@ export const REFUSALS = {
   off: "One of “{a}” and “{b}” is muted or bypassed, the other is not.",
   kinds: "“{a}” and “{b}” are nodes of different kinds. Use the same kind of sampler for both.",
   otherLevels: "The noise levels of “{a}” and “{b}” do not come from one schedule that is split, so it cannot be told that one goes on where the other ends.",
+  latents: "“{a}” draws with a model on {x} latents and “{b}” with one on {y} latents. Models in one loop need the same.",
   tooMany: "{count} samplers follow one another, but at most {most} models can be joined.",
   open: "The input {input} of “{a}” is not connected.",
   unknown: "{input} of “{a}” is known only in a run, so the step of the switch cannot be told.",

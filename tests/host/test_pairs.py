@@ -164,6 +164,18 @@ def test_a_chosen_file_is_told_its_partners(folder: Path) -> None:
     assert "of one size" in rows[-1]
 
 
+def test_the_page_is_told_which_files_share_their_latents(folder: Path) -> None:
+    found = library.latents_of(
+        ["sdxl_0.safetensors", "tiny_0.safetensors", "ssd_0.safetensors", "cut.safetensors", "no"]
+    )
+    assert {name: each["group"] for name, each in found.items()} == {
+        "sdxl_0.safetensors": 0,
+        "tiny_0.safetensors": 1,
+        "ssd_0.safetensors": 0,
+    }
+    assert found["sdxl_0.safetensors"]["latents"] == "SDXL (4 channels)"
+
+
 def test_a_file_that_is_replaced_is_read_anew(folder: Path) -> None:
     assert library.entry_of("ssd_0.safetensors").facts.family == "SSD1B"
     write_header(folder / "ssd_0.safetensors", architectures.sd15().shapes())

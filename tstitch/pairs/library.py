@@ -56,6 +56,20 @@ def entry_of(name: str) -> Entry:
     return Entry(name, None, found) if isinstance(found, str) else Entry(name, found)
 
 
+def latents_of(names: Sequence[str]) -> dict[str, dict[str, str | int]]:
+    """What the page asks: for the files that are known, their latents and a number that stands for them."""
+    kinds: list[Entry] = []
+    found: dict[str, dict[str, str | int]] = {}
+    for entry in map(entry_of, dict.fromkeys(names)):
+        if entry.facts is None:
+            continue
+        group = next((number for number, each in enumerate(kinds) if _reads_the_same(each, entry)), len(kinds))
+        if group == len(kinds):
+            kinds.append(entry)
+        found[entry.name] = {"latents": entry.facts.latents, "group": group}
+    return found
+
+
 def examined(path: Path, name: str) -> ModelFacts | str:
     """What the file is, or in a sentence why that cannot be told."""
     try:

@@ -4,8 +4,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { chartOfWorkflow } from "../../../js/convert/chart.js";
-import { Refusal, survey } from "../../../js/convert/chain.js";
+import { chainOf, Refusal, survey } from "../../../js/convert/chain.js";
 import { joinAll, joinAllOfPrompt, joinAt } from "../../../js/convert/convert.js";
+import { compareLatents, filesOf } from "../../../js/convert/latents.js";
 import { say } from "../../../js/convert/sentences.js";
 import {
   checkGraph,
@@ -517,3 +518,20 @@ for (const broken of [null, 3, [], { 1: {} }, { 1: null }]) {
     assert.throws(() => joinAllOfPrompt(broken), Refusal);
   });
 }
+
+test("models of other latents are refused, where the server knows their files", () => {
+  const nodes = {
+    ...twoSamplers({ model: from("9") }, { model: from("11") }),
+    9: ["ModelSamplingSD3", { model: from("10") }],
+    10: ["UNETLoader", { unet_name: "a.safetensors" }],
+    11: ["CheckpointLoaderSimple", { ckpt_name: "b.safetensors" }],
+  };
+  const chart = chartOfWorkflow(workflowOf(nodes));
+  const files = filesOf(chart, chainOf(chart, "7"));
+  assert.deepEqual(files.map(({ file }) => file), ["a.safetensors", "b.safetensors"]);
+  const known = (group) => ({ "a.safetensors": { latents: "A", group: 0 }, "b.safetensors": { latents: "B", group } });
+  compareLatents(files, known(0));
+  compareLatents(files, {});
+  compareLatents(files, { "b.safetensors": known(1)["b.safetensors"] });
+  assert.throws(() => compareLatents(files, known(1)), { message: "latents" });
+});

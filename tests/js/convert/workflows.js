@@ -5,6 +5,8 @@ import { KINDS } from "../../../js/convert/nodes.js";
 
 const OTHERS = {
   Loader: { sockets: [], widgets: [], outputs: [["MODEL", "MODEL"]] },
+  UNETLoader: { sockets: [], widgets: [["unet_name", "COMBO", ""]], outputs: [["MODEL", "MODEL"]] },
+  CheckpointLoaderSimple: { sockets: [], widgets: [["ckpt_name", "COMBO", ""]], outputs: [["MODEL", "MODEL"]] },
   Text: { sockets: [], widgets: [], outputs: [["CONDITIONING", "CONDITIONING"]] },
   Empty: { sockets: [], widgets: [], outputs: [["LATENT", "LATENT"]] },
   VAEDecode: { sockets: [["samples", "LATENT"]], widgets: [], outputs: [["IMAGE", "IMAGE"]] },
