@@ -184,7 +184,7 @@ wrong(
     lambda kit: kit.ksampler(fraction=875.0, unit="timestep"),
     "fraction in unit timestep is a noise level t from 0 to 1, got 875: lower it, or set unit to sigma.",
 )
-UNIT = "unit must be one of steps, step, timestep, sigma, got percent."
+UNIT = "unit must be one of steps, step, timestep, sigma, noise, got percent."
 wrong("an unknown unit", lambda kit: kit.ksampler(unit="percent"), UNIT)
 wrong("an unknown unit, advanced", lambda kit: kit.advanced(unit="percent"), UNIT)
 MEMORY = "memory must be one of auto, keep, swap, got fast."
