@@ -445,7 +445,7 @@ class Builder {
   setSplits(node, start) {
     if (start.length) {
       // A joined MODEL or GUIDER sees the later part of a schedule alone, and cannot count the steps before it.
-      throw new Refusal({ kind: "late", values: { a: this.titleOf(this.first) } });
+      throw new Refusal({ kind: "late", values: { a: nameOf(this.first.node) } });
     }
     const splits = this.splits(start);
     node.values.splits = splits.map(({ value }) => value ?? 0).join(", ");
