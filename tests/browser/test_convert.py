@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, expect
 
-from dev import TEMPLATES
+from devtools.hosts import TEMPLATES
 from scripts.browser import ComfyPage
 
-OFFICIAL = TEMPLATES / "comfyui_workflow_templates_json" / "templates"
+OFFICIAL = TEMPLATES.folder / "comfyui_workflow_templates_json" / "templates"
 COMMAND = "Stitch into one loop"
 Json = dict[str, Any]
 
