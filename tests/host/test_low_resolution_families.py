@@ -81,7 +81,7 @@ FILES = {
 @pytest.mark.parametrize("kind", FILES)
 def test_transformers_of_this_pack_see_whole_patches(kind: str, tmp_path: Path) -> None:
     path = save(FILES[kind](), tmp_path / "x.pt")
-    model = load_transformer(str(path), path.name, kind, "auto", torch.float32, 2)[0]
+    model = load_transformer(path, kind, "auto", torch.float32, 2)[0]
     inputs = class_inputs(model, "7")
     latent = inputs.latent["samples"]
     assert latent.shape[-2:] == (10, 10)
