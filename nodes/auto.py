@@ -75,10 +75,12 @@ class TStitchAuto(io.ComfyNode):
         cls, speed_up: float | None = None, sampler_name: str | None = None, scheduler: str | None = None
     ) -> bool | str:
         values = {"speed_up": speed_up, "sampler_name": sampler_name, "scheduler": scheduler}
-        return checked(
-            lambda: speed_up is None or check_speed_up(speed_up),
-            lambda: check_widgets(cls, **values),
-        )
+
+        def check_speed() -> None:
+            if speed_up is not None:
+                check_speed_up(speed_up)
+
+        return checked(check_speed, lambda: check_widgets(cls, **values))
 
     @classmethod
     def execute(

@@ -75,7 +75,7 @@ def measure_stock(family: Family, dry: bool) -> Row:
 def compiled(model: Any, graphs: list[Any], dry: bool) -> Any:
     """As the host's TorchCompileModel does it, with a note of every graph."""
 
-    def backend(graph: Any, inputs: Any) -> Callable[..., Any]:
+    def backend(graph: Any, inputs: Any) -> Any:
         graphs.append(len(inputs))
         if dry:
             return graph.forward

@@ -60,8 +60,8 @@ def flow_family(dtype: torch.dtype, dry: bool) -> Family:
     sizes = [wan(128, 1), wan(256, 1)] if dry else [flux(3072, 1, 0), flux(3072, 1, 1)]
     small, large = (host_model(size, seed, dtype) for seed, size in enumerate(sizes, 1))
     shape = (1, 16, 1, 4, 4) if dry else (1, 16, 32, 32)
-    prompts = (text(8, 4096, None if dry else 768, seed) for seed in (11, 12))
-    return Family("flow", small, large, *prompts, torch.zeros(shape), 64, 2.0, STEPS)
+    positive, negative = (text(8, 4096, None if dry else 768, seed) for seed in (11, 12))
+    return Family("flow", small, large, positive, negative, torch.zeros(shape), 64, 2.0, STEPS)
 
 
 def compare(family: Family, sampler: str) -> Row:

@@ -94,7 +94,7 @@ def random_state(shapes: dict[str, tuple[int, ...]], seed: int, dtype: torch.dty
     device = mm.get_torch_device()
     generator = torch.Generator(device).manual_seed(seed)
 
-    def weight(key: str, shape: tuple[int, ...]) -> Tensor:
+    def weight(key: str, shape: torch.Size) -> Tensor:
         if len(shape) == 1 and not key.endswith("bias"):
             return torch.ones(shape, dtype=dtype, device=device)
         scale = shape[1:].numel() ** -0.5 if len(shape) > 1 else 0.02
@@ -164,26 +164,26 @@ DIT_S, DIT_XL = (12, 384, 6), (28, 1152, 16)
 
 def sdxl_at_1024() -> Family:
     small, large = (host_model(at_full_width(each()), seed) for seed, each in enumerate((ssd1b, sdxl), 1))
-    prompts = (text(77, 2048, 1280, seed) for seed in (11, 12))
-    return Family("SSD-1B and SDXL, 1024", small, large, *prompts, torch.zeros(1, 4, 128, 128), 4096, 5.0, 8)
+    positive, negative = (text(77, 2048, 1280, seed) for seed in (11, 12))
+    return Family("SSD-1B and SDXL, 1024", small, large, positive, negative, torch.zeros(1, 4, 128, 128), 4096, 5.0, 8)
 
 
 def flux_like(width: int, sizes: tuple[tuple[int, int], ...], side: int, tokens: int, steps: int) -> Family:
     """sizes: double and single blocks of the small and of the large one; side: of the latent."""
     small, large = (host_model(flux(width, *size), seed) for seed, size in enumerate(sizes, 1))
-    prompts = (text(tokens, 4096, 768, seed) for seed in (11, 12))
+    positive, negative = (text(tokens, 4096, 768, seed) for seed in (11, 12))
     latent = torch.zeros(1, 16, side, side)
-    return Family(f"Flux-like, {8 * side}", small, large, *prompts, latent, side**2 // 4 + tokens, 1.0, steps)
+    return Family(f"Flux-like, {8 * side}", small, large, positive, negative, latent, side**2 // 4 + tokens, 1.0, steps)
 
 
 def wan_like(sizes: tuple[tuple[int, int, int], ...], shape: tuple[int, int, int], tokens: int, steps: int) -> Family:
     """shape: frames, height and width of the latent."""
     small, large = (host_model(wan_sizes(*size), seed) for seed, size in enumerate(sizes, 1))
-    prompts = (text(tokens, 4096, None, seed) for seed in (11, 12))
+    positive, negative = (text(tokens, 4096, None, seed) for seed in (11, 12))
     frames, height, width = shape
     count = frames * height * width // 4
     name = f"Wan-like, {8 * width} x {8 * height} x {4 * frames - 3}"
-    return Family(name, small, large, *prompts, torch.zeros(1, 16, *shape), count, 1.0, steps)
+    return Family(name, small, large, positive, negative, torch.zeros(1, 16, *shape), count, 1.0, steps)
 
 
 REAL: dict[str, Callable[[], Family]] = {
