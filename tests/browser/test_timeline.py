@@ -327,25 +327,25 @@ def test_models_are_called_by_their_files(page: ComfyPage) -> None:
 
 def test_hovering_shows_step_and_noise_level(schedule: Timeline) -> None:
     schedule.mouse.move(*schedule.point(10.5))
-    expect(schedule.find("status")).to_have_text(re.compile(r"^step 11 · t 0\.5 · . 0\.5 · B"))  # exact: all are flows
+    expect(schedule.find("status > :first-child")).to_have_text(re.compile(r"^step 11 · t 0\.5 · . 0\.5 · B"))  # exact: all are flows
     schedule.page.set_widget(schedule.page.node_of_type("KSampler"), "scheduler", "beta")
-    expect(schedule.find("status")).to_have_text(re.compile(r"^step 11 · t 0\.\d+ · . 0\.\d+ · B"))
+    expect(schedule.find("status > :first-child")).to_have_text(re.compile(r"^step 11 · t 0\.\d+ · . 0\.\d+ · B"))
 
 
 def test_levels_of_unknown_models_are_marked_as_a_guess(page: ComfyPage) -> None:
     line = Timeline(page, page.add("TStitchKSampler", steps=STEPS, scheduler="karras"))
     line.mouse.move(*line.point(0.5))
-    expect(line.find("status")).to_have_text(re.compile(r"^step 1 · t . 1 · . . 14\.61 · small_model"))
+    expect(line.find("status > :first-child")).to_have_text(re.compile(r"^step 1 · t . 1 · . . 14\.61 · small_model"))
 
 
 def test_stitch_guiders_read_the_scheduler_of_their_sampler(page: ComfyPage) -> None:
     node = page.add("TStitchGuiders", (400, 50))
     line = Timeline(page, node)
-    expect(line.find("status")).to_have_text("20 steps assumed: connect a sampler")
+    expect(line.find("status > :first-child")).to_have_text("20 steps assumed: connect a sampler")
     sampler = page.add("SamplerCustomAdvanced", (800, 50))
     page.connect(node, "GUIDER", sampler, "guider")
     page.connect(page.add("BasicScheduler", (400, 400), steps=12), "SIGMAS", sampler, "sigmas")
-    expect(line.find("status")).to_have_text("12 steps")
+    expect(line.find("status > :first-child")).to_have_text("12 steps")
     line.expect_handles(5)
 
 
@@ -450,7 +450,7 @@ def test_names_and_steps_are_found_through_a_subgraph(schedule: Timeline, shot: 
     page.settle(2)
     page.evaluate("() => app.canvas.setGraph(app.graph.nodes.find(node => node.subgraph).subgraph)")
     page.settle(3)
-    expect(schedule.find("status")).to_have_text("20 steps")
+    expect(schedule.find("status > :first-child")).to_have_text("20 steps")
     assert [name.strip() for name in schedule.find("chip > :nth-child(2)").all_inner_texts()] == ["S", "B", "XL"]
     shot("timeline-in-a-subgraph")
     page.evaluate("() => app.canvas.setGraph(app.graph.rootGraph ?? app.graph)")
