@@ -79,7 +79,7 @@ def graph_of(workflow: Json) -> Json:
         (str(origin), slot, str(target), sockets[str(target)][socket])
         for _, origin, slot, target, socket, _ in workflow["links"]
     }
-    values = {str(node["id"]): node.get("widgets_values") for node in workflow["nodes"]}
+    values = {str(node["id"]): node.get("widgets_values") or [] for node in workflow["nodes"]}
     return {"nodes": nodes, "links": links, "values": values}
 
 
