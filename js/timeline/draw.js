@@ -161,8 +161,9 @@ export class Drawing {
    * Made anew only where they have changed, or a list that is open would close.
    * @param {View} view
    */
-  showOrders({ orders, hover, editing }) {
-    this.orders.style.display = orders.length && hover === null && !editing ? "" : "none";
+  showOrders({ orders, hover, editing, live, canClear }) {
+    const asked = hover !== null || editing || (live !== null && (!live.finished || canClear)); // for the room
+    this.orders.style.display = orders.length && !asked ? "" : "none";
     const texts = JSON.stringify(orders);
     if (this.orders.dataset.orders === texts) {
       return;

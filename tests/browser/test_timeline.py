@@ -600,10 +600,13 @@ def test_a_pattern_can_be_cleared_after_a_run(schedule: Timeline, shot: Callable
     expect(schedule.find("clear")).to_have_count(0)
     live(page, node, **THREE, names=THREE_NAMES, finished=True, savedSeconds=3.2)
     expect(schedule.find("status")).to_contain_text("6.0 s · saved 3.2 s (35 %)")
+    expect(schedule.find("orders")).to_be_hidden()  # the figures need the room
     shot("timeline-clear-after-a-run")
     schedule.find("clear").click()
     schedule.expect_texts(pattern="")
     expect(schedule.find("clear")).to_have_count(0)
+    schedule.mouse.move(5, 5)
+    expect(schedule.find("orders")).to_be_visible()
 
 
 def test_a_pattern_over_a_link_cannot_be_cleared_here(schedule: Timeline) -> None:
