@@ -1,11 +1,16 @@
-"""`python -m benchmarks [NAME ...]`: run the named benchmarks, or all, and make the README's figures anew."""
+"""`python -m benchmarks [NAME ...]`: run the named benchmarks, or all, and make the README's figures anew.
+
+`gpu` stands apart, with arguments of its own: `python -m benchmarks gpu --help`.
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from functools import partial
 
+import benchmarks.gpu.__main__ as gpu
 from benchmarks import (
     alternatives,
     full_size,
@@ -38,6 +43,9 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["gpu"]:
+        gpu.main(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help=", ".join(BENCHMARKS))
     for name in parser.parse_args().names or BENCHMARKS:

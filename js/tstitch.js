@@ -2,9 +2,10 @@
 
 import { app } from "../../scripts/app.js";
 import { addToOldMenu, COMMAND, isInChain, loadTexts, menuItems, stitchSelected } from "./convert.js";
+import { keepDecimals } from "./decimals.js";
 import { listenToRuns, showKnownRuns } from "./live.js";
 import { manageSockets } from "./sockets.js";
-import { addTimeline } from "./timeline/widget.js";
+import { addTimeline } from "./timeline/registration.js";
 
 /** @param {HostNode} node */
 function isOurs(node) {
@@ -43,6 +44,7 @@ app.registerExtension({
 
   nodeCreated(node) {
     if (isOurs(node)) {
+      keepDecimals(node);
       manageSockets(node);
       addTimeline(node);
     }

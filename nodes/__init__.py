@@ -7,15 +7,21 @@ import logging
 from comfy_api.latest import ComfyExtension, io
 
 from . import (
+    auto,
     calibration,
+    calibration_files,
+    class_label,
     guidance,
     guiders,
     loaders,
     low_resolution,
+    model_schedule,
+    own_steps,
     pairs,
-    planning,
+    plan,
+    profile,
     samplers,
-    schedule,
+    split_steps,
     sweep,
     training,
 )
@@ -25,15 +31,21 @@ logger = logging.getLogger("tstitch")
 
 NODES = [
     *samplers.NODES,
-    *schedule.NODES,
+    *model_schedule.NODES,
+    *split_steps.NODES,
     *guiders.NODES,
     *low_resolution.NODES,
     *guidance.NODES,
     *loaders.NODES,
+    *class_label.NODES,
     *training.NODES,
     *calibration.NODES,
+    *calibration_files.NODES,
     *sweep.NODES,
-    *planning.NODES,
+    *profile.NODES,
+    *plan.NODES,
+    *auto.NODES,
+    *own_steps.NODES,
     *pairs.NODES,
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..tstitch.pairs.library import all_table, entry_of, file_times, model_names, pairs_table
-from .inputs import CATEGORY
+from .inputs import CATEGORY, check_widgets, checked
 
 ALL = "(all)"
 
@@ -34,6 +34,10 @@ class TStitchPairs(io.ComfyNode):
             ],
             is_output_node=True,
         )
+
+    @classmethod
+    def validate_inputs(cls, model: str | None = None) -> bool | str:
+        return checked(lambda: check_widgets(cls, model=model))
 
     @classmethod
     def fingerprint_inputs(cls, model: str) -> str:

@@ -1,4 +1,4 @@
-"""What the page asks the server for, beside the host's own routes."""
+"""Routes that the page requests, beside the host's own."""
 
 from __future__ import annotations
 

@@ -443,6 +443,10 @@ class Builder {
    * @param {Position} start of the run
    */
   setSplits(node, start) {
+    if (start.length) {
+      // A joined MODEL or GUIDER sees the later part of a schedule alone, and cannot count the steps before it.
+      throw new Refusal({ kind: "late", values: { a: nameOf(this.first.node) } });
+    }
     const splits = this.splits(start);
     node.values.splits = splits.map(({ value }) => value ?? 0).join(", ");
     if (splits.every(({ from }) => !from)) {

@@ -21,6 +21,7 @@ export const REFUSALS = {
   kinds: "“{a}” and “{b}” are nodes of different kinds. Use the same kind of sampler for both.",
   otherLevels: "The noise levels of “{a}” and “{b}” do not come from one schedule that is split, so it cannot be told that one goes on where the other ends.",
   latents: "“{a}” draws with a model on {x} latents and “{b}” with one on {y} latents. Models in one loop need the same.",
+  late: "“{a}” starts within its schedule. From there only T-Stitch KSampler (Advanced) counts steps, which takes the place of two KSamplers (Advanced).",
   tooMany: "{count} samplers follow one another, but at most {most} models can be joined.",
   open: "The input {input} of “{a}” is not connected.",
   unknown: "{input} of “{a}” is known only in a run, so the step of the switch cannot be told.",

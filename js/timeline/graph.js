@@ -192,7 +192,8 @@ function linkedValue(start, id) {
     if (node.type === "TStitchSplitSteps") {
       return splitSteps(node, origin.slot);
     }
-    const value = widgetOf(node, "value");
+    // The page's own primitive names its widget after the one that it took over.
+    const value = node.type === "PrimitiveNode" ? node.widgets?.[0] : widgetOf(node, "value");
     if (value && !isLinked(node, "value")) {
       return value.value;
     }

@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, expect
 
-from dev import TEMPLATES
+from devtools.hosts import TEMPLATES
 from scripts.browser import ComfyPage
 
-OFFICIAL = TEMPLATES / "comfyui_workflow_templates_json" / "templates"
+OFFICIAL = TEMPLATES.folder / "comfyui_workflow_templates_json" / "templates"
 COMMAND = "Stitch into one loop"
 Json = dict[str, Any]
 
@@ -79,7 +79,7 @@ def graph_of(workflow: Json) -> Json:
         (str(origin), slot, str(target), sockets[str(target)][socket])
         for _, origin, slot, target, socket, _ in workflow["links"]
     }
-    values = {str(node["id"]): node.get("widgets_values") for node in workflow["nodes"]}
+    values = {str(node["id"]): node.get("widgets_values") or [] for node in workflow["nodes"]}
     return {"nodes": nodes, "links": links, "values": values}
 
 
@@ -268,7 +268,7 @@ def test_an_official_template_is_converted_and_undone(page: ComfyPage, shot: Cal
     check_links(page)
     assert red_nodes(page) <= red
     prompt = page.prompt()
-    assert [node for node in prompt.values() if node["class_type"].startswith("TStitch")] or name.startswith(
+    assert [node for node in prompt.values() if (node["class_type"] or "").startswith("TStitch")] or name.startswith(
         "video_hun"
     )
     page.check_changes()

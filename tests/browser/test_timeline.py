@@ -259,6 +259,18 @@ def test_painting_writes_a_pattern(schedule: Timeline) -> None:
     schedule.expect_handles(6, 12)
 
 
+def test_a_usual_order_is_written_into_the_pattern(schedule: Timeline) -> None:
+    page, node = schedule.page, schedule.node
+    schedule.find("orders").select_option(label="large, small, large")
+    schedule.expect_texts(pattern="3x4 1x4 2x4 3x8", splits="0.3, 0.6")
+    schedule.find("orders").select_option(label="small, large")
+    schedule.expect_texts(pattern="1x4 2x4 3x12")
+    schedule.undo()
+    schedule.expect_texts(pattern="3x4 1x4 2x4 3x8")
+    page.connect(page.add("PrimitiveString", (50, 500), value="1x5 3x15"), 0, node, "pattern")
+    expect(schedule.find("orders")).to_be_hidden()
+
+
 def test_a_brush_ends_with_its_model(schedule: Timeline) -> None:
     schedule.find("chip").nth(2).click()
     schedule.page.disconnect(schedule.node, "model_2")
@@ -296,7 +308,7 @@ def test_texts_changed_from_outside_are_drawn(schedule: Timeline) -> None:
         "splits in unit sigma must fall, as the noise does: 0.1 comes before 0.9."
     )
     page.set_widget(node, "splits", "0.9, 0.1")
-    schedule.expect_handles(2, 18)
+    schedule.expect_handles(3, 19)  # the steps that start on 0.9 and 0.1 are the earlier model's
     page.set_widget(node, "pattern", "1x2 nonsense")
     expect(schedule.find("message")).to_contain_text('pattern must look like "1x8 2x12"')
     schedule.expect_texts(pattern="1x2 nonsense")
@@ -315,25 +327,27 @@ def test_models_are_called_by_their_files(page: ComfyPage) -> None:
 
 def test_hovering_shows_step_and_noise_level(schedule: Timeline) -> None:
     schedule.mouse.move(*schedule.point(10.5))
-    expect(schedule.find("status")).to_have_text(re.compile(r"^step 11 · t 0\.5 · . 0\.5 · B"))  # exact: all are flows
+    expect(schedule.find("status > :first-child")).to_have_text(
+        re.compile(r"^step 11 · t 0\.5 · . 0\.5 · B")
+    )  # exact: all are flows
     schedule.page.set_widget(schedule.page.node_of_type("KSampler"), "scheduler", "beta")
-    expect(schedule.find("status")).to_have_text(re.compile(r"^step 11 · t 0\.\d+ · . 0\.\d+ · B"))
+    expect(schedule.find("status > :first-child")).to_have_text(re.compile(r"^step 11 · t 0\.\d+ · . 0\.\d+ · B"))
 
 
 def test_levels_of_unknown_models_are_marked_as_a_guess(page: ComfyPage) -> None:
     line = Timeline(page, page.add("TStitchKSampler", steps=STEPS, scheduler="karras"))
     line.mouse.move(*line.point(0.5))
-    expect(line.find("status")).to_have_text(re.compile(r"^step 1 · t . 1 · . . 14\.61 · small_model"))
+    expect(line.find("status > :first-child")).to_have_text(re.compile(r"^step 1 · t . 1 · . . 14\.61 · small_model"))
 
 
 def test_stitch_guiders_read_the_scheduler_of_their_sampler(page: ComfyPage) -> None:
     node = page.add("TStitchGuiders", (400, 50))
     line = Timeline(page, node)
-    expect(line.find("status")).to_have_text("20 steps assumed: connect a sampler")
+    expect(line.find("status > :first-child")).to_have_text("20 steps assumed: connect a sampler")
     sampler = page.add("SamplerCustomAdvanced", (800, 50))
     page.connect(node, "GUIDER", sampler, "guider")
     page.connect(page.add("BasicScheduler", (400, 400), steps=12), "SIGMAS", sampler, "sigmas")
-    expect(line.find("status")).to_have_text("12 steps")
+    expect(line.find("status > :first-child")).to_have_text("12 steps")
     line.expect_handles(5)
 
 
@@ -370,6 +384,48 @@ def test_a_setting_over_a_link_is_named(page: ComfyPage) -> None:
     expect(line.find("status > :first-child")).to_have_text("20 steps; start_at_step comes over a link")
 
 
+NUMBERS = (("PrimitiveInt", 5), ("PrimitiveFloat", 5.0), ("PrimitiveString", "5"))
+
+
+@pytest.mark.parametrize(("source", "value"), NUMBERS)
+def test_a_split_over_a_link_of_any_kind_of_number_is_shown(
+    page: ComfyPage, source: str, value: int | float | str
+) -> None:
+    for kind, name, final in (
+        ("TStitchKSampler", "fraction", "model"),
+        ("TStitchModelSchedule", "splits", "final_model"),
+    ):
+        page.clear()
+        node = page.add(kind, (400, 50), unit="step")
+        page.connect(page.add("TStitchLoadStarter", (50, 50), model="XL"), "MODEL", node, final)
+        page.connect(page.add(source, (50, 500), value=value), 0, node, name)
+        for _ in range(2):  # and when it is opened again
+            line = Timeline(page, node)
+            expect(line.find("status > :first-child")).to_contain_text("set over a link")
+            first = line.find("segment").first
+            expect(first).to_have_attribute("style", re.compile(r"width: 25%"))
+            page.load(page.workflow())
+
+
+@pytest.mark.parametrize(("kind", "name"), [("TStitchKSampler", "fraction"), ("TStitchModelSchedule", "splits")])
+def test_the_pages_own_primitive_takes_the_widget_over(page: ComfyPage, kind: str, name: str) -> None:
+    node = page.add(kind, (400, 50))
+    page.connect(page.add("PrimitiveNode", (50, 500)), 0, node, name)
+    page.settle()
+    primitive = page.node_of_type("PrimitiveNode")
+    own = "id => driver.locate(id).widgets[0].type"
+    taken = "([id, name]) => driver.locate(id).widgets.find((widget) => widget.name === name).type"
+    assert page.evaluate(own, primitive) == page.evaluate(taken, [node, name])
+    page.evaluate(
+        "([id, value]) => { driver.locate(id).widgets[0].value = value; }",
+        [primitive, "0.25" if name == "splits" else 0.25],
+    )
+    line = Timeline(page, node)
+    expect(line.find("status > :first-child")).to_contain_text("set over a link")
+    expect(line.find("segment").first).to_have_attribute("style", re.compile(r"width: 25%"))
+    assert float(page.prompt()[node]["inputs"][name]) == 0.25
+
+
 def test_a_pattern_that_only_a_run_knows_is_shown_with_it(page: ComfyPage) -> None:
     page.load(WORKFLOWS / "starter_pattern.json")
     node = page.node_of_type("TStitchModelSchedule")
@@ -396,7 +452,7 @@ def test_names_and_steps_are_found_through_a_subgraph(schedule: Timeline, shot: 
     page.settle(2)
     page.evaluate("() => app.canvas.setGraph(app.graph.nodes.find(node => node.subgraph).subgraph)")
     page.settle(3)
-    expect(schedule.find("status")).to_have_text("20 steps")
+    expect(schedule.find("status > :first-child")).to_have_text("20 steps")
     assert [name.strip() for name in schedule.find("chip > :nth-child(2)").all_inner_texts()] == ["S", "B", "XL"]
     shot("timeline-in-a-subgraph")
     page.evaluate("() => app.canvas.setGraph(app.graph.rootGraph ?? app.graph)")

@@ -68,6 +68,8 @@ def chains(draw: st.DrawFn) -> Chain:
         for mine, end in zip(own, bounds[1:], strict=True)
     )
     kind = draw(st.sampled_from(("KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced")))
+    if kind != "KSamplerAdvanced" or count > 2:  # a joined MODEL or GUIDER cannot count the steps before its own
+        bounds[0] = 0
     sampler = draw(st.sampled_from(("euler", "ddim")))
     return Chain(kind, sampler, draw(st.sampled_from(("simple", "normal", "karras"))), bounds[0], parts)
 

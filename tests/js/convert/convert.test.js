@@ -137,7 +137,7 @@ test("an unknown step is no hindrance where both samplers read the same one", ()
 test("three samplers with one prompt become a schedule before the last one", () => {
   const nodes = {
     ...SOURCES,
-    6: ["KSamplerAdvanced", prompted("1", "5", { ...steps(2, 8), noise_seed: 3, add_noise: "enable" })],
+    6: ["KSamplerAdvanced", prompted("1", "5", { ...steps(0, 8), noise_seed: 3, add_noise: "enable" })],
     7: ["KSamplerAdvanced", prompted("2", "6", steps(8, 14))],
     8: ["KSamplerAdvanced", prompted("1", "7", steps(14, 10000)), { title: "Last" }],
     9: ["VAEDecode", { samples: from("8") }],
@@ -146,10 +146,10 @@ test("three samplers with one prompt become a schedule before the last one", () 
   const schedule = nodeOfType(graph, "TStitchModelSchedule");
   const sampler = nodeOfType(graph, "KSamplerAdvanced");
   assert.deepEqual(kinds, []);
-  assert.deepEqual([valuesOf(schedule).splits, valuesOf(schedule).unit], ["6, 12", "step"]);
+  assert.deepEqual([valuesOf(schedule).splits, valuesOf(schedule).unit], ["8, 14", "step"]);
   const models = ["model_1", "model_2", "final_model"].map((name) => originOf(graph, schedule, name));
   assert.deepEqual(models, ["1:0", "2:0", "1:0"]);
-  assert.deepEqual([sampler.id, sampler.title, valuesOf(sampler).start_at_step, valuesOf(sampler).noise_seed], [8, "Last", 2, 3]);
+  assert.deepEqual([sampler.id, sampler.title, valuesOf(sampler).start_at_step, valuesOf(sampler).noise_seed], [8, "Last", 0, 3]);
   assert.deepEqual([originOf(graph, sampler, "model"), originOf(graph, sampler, "latent_image")], [`${schedule.id}:0`, "5:0"]);
 });
 
@@ -243,15 +243,12 @@ test("guided samplers keep their guiders", () => {
   assert.deepEqual(types.filter((type) => ["SplitSigmas", "DisableNoise"].includes(type)), []);
 });
 
-test("a part of split noise levels is the run of the chain", () => {
+test("a joined MODEL or GUIDER that would begin within the schedule is refused: it could not count the steps before", () => {
   const nodes = guidedChain();
   delete nodes[20];
   nodes[21][1].latent_image = from("5");
   nodes[21][1].noise = from("14");
-  const { graph } = join(nodes, "21");
-  assert.equal(valuesOf(nodeOfType(graph, "TStitchGuiders")).splits, "5");
-  assert.equal(originOf(graph, nodeOfType(graph, "SamplerCustomAdvanced"), "sigmas"), "11:1");
-  assert.equal(nodeOfType(graph, "SplitSigmas").id, 11);
+  assert.throws(() => join(nodes, "21"), (error) => error instanceof Refusal && error.sentence.kind === "late");
 });
 
 test("noise levels that end before the end are cut anew", () => {

@@ -11,7 +11,7 @@ from ..tstitch.schedule import ScheduleSpec, check_schedule_text
 from ..tstitch.stitch.model import ModelStage, stitch_model
 from ..tstitch.stitch.report import Report
 from ..tstitch.stitch.run import Stitch
-from .inputs import CATEGORY, checked, connected, schedule_inputs, split_step_inputs
+from .inputs import CATEGORY, check_widgets, checked, connected, schedule_inputs
 
 
 class TStitchModelSchedule(io.ComfyNode):
@@ -32,22 +32,29 @@ class TStitchModelSchedule(io.ComfyNode):
                 io.Model.Input("model_1", tooltip="The model that starts, usually the smallest."),
                 *schedule_inputs("model", io.Model, "model"),
             ],
-            not_idempotent=True,  # a cached output tells the page of the node that made it: no other node may take it
+            # Progress is reported under this node's id, so no other node may reuse the cached output.
+            not_idempotent=True,
             outputs=[io.Model.Output(display_name="MODEL", tooltip="A MODEL that samples with all of them.")],
         )
 
     @classmethod
     def validate_inputs(
-        cls, splits: str | None = None, unit: str | None = None, pattern: str | None = None
+        cls,
+        splits: str | float | None = None,
+        unit: str | None = None,
+        pattern: str | None = None,
+        memory: str | None = None,
     ) -> bool | str:
-        return checked(lambda: check_schedule_text(splits, unit, pattern))
+        return checked(
+            lambda: check_schedule_text(splits, unit, pattern), lambda: check_widgets(cls, unit=unit, memory=memory)
+        )
 
     @classmethod
     def execute(
         cls,
         final_model: Any,
         model_1: Any,
-        splits: str,
+        splits: str | float,
         unit: str,
         pattern: str,
         memory: str,
@@ -66,41 +73,4 @@ class TStitchModelSchedule(io.ComfyNode):
         return io.NodeOutput(stitch_model(final_model, [ModelStage(model) for model in models.values()], stitch))
 
 
-class TStitchSplitSteps(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="TStitchSplitSteps",
-            display_name="Split Steps",
-            category=CATEGORY,
-            description="Step numbers from other nodes as splits, for Multi-Model Schedule, Stitch Guiders or"
-            " T-Stitch KSampler (Advanced) with unit set to step.",
-            inputs=split_step_inputs(),
-            outputs=[
-                io.String.Output(
-                    display_name="splits", tooltip="For splits of Multi-Model Schedule or Stitch Guiders, in unit step."
-                ),
-                io.Float.Output(
-                    display_name="fraction",
-                    tooltip="The first step, for fraction of T-Stitch KSampler or T-Stitch KSampler (Advanced), in unit"
-                    " step.",
-                ),
-            ],
-        )
-
-    @classmethod
-    def execute(
-        cls,
-        step_1: int,
-        step_2: int | None = None,
-        step_3: int | None = None,
-        step_4: int | None = None,
-        step_5: int | None = None,
-        step_6: int | None = None,
-        step_7: int | None = None,
-    ) -> io.NodeOutput:
-        steps = connected("step", step_1, step_2, step_3, step_4, step_5, step_6, step_7).values()
-        return io.NodeOutput(", ".join(map(str, steps)), float(step_1))
-
-
-NODES = [TStitchModelSchedule, TStitchSplitSteps]
+NODES = [TStitchModelSchedule]
