@@ -47,7 +47,7 @@ class Timeline:
 
     @property
     def status(self) -> str:
-        return self.find("status > :first-child").inner_text()
+        return self.find("left").inner_text()
 
     def expect_handles(self, *steps: int) -> None:
         handles = self.find("handle")
@@ -296,7 +296,7 @@ def test_the_steps_are_those_of_a_sampler_that_runs(schedule: Timeline, mode: in
     first = page.node_of_type("KSampler")
     page.connect(schedule.node, "MODEL", page.add("KSampler", (1200, 50), steps=33), "model")
     page.evaluate(SET_MODE, [first, mode])
-    expect(schedule.find("status > :first-child")).to_have_text("33 steps")
+    expect(schedule.find("left")).to_have_text("33 steps")
 
 
 def test_texts_changed_from_outside_are_drawn(schedule: Timeline) -> None:
@@ -327,27 +327,27 @@ def test_models_are_called_by_their_files(page: ComfyPage) -> None:
 
 def test_hovering_shows_step_and_noise_level(schedule: Timeline) -> None:
     schedule.mouse.move(*schedule.point(10.5))
-    expect(schedule.find("status > :first-child")).to_have_text(
+    expect(schedule.find("left")).to_have_text(
         re.compile(r"^step 11 · t 0\.5 · . 0\.5 · B")
     )  # exact: all are flows
     schedule.page.set_widget(schedule.page.node_of_type("KSampler"), "scheduler", "beta")
-    expect(schedule.find("status > :first-child")).to_have_text(re.compile(r"^step 11 · t 0\.\d+ · . 0\.\d+ · B"))
+    expect(schedule.find("left")).to_have_text(re.compile(r"^step 11 · t 0\.\d+ · . 0\.\d+ · B"))
 
 
 def test_levels_of_unknown_models_are_marked_as_a_guess(page: ComfyPage) -> None:
     line = Timeline(page, page.add("TStitchKSampler", steps=STEPS, scheduler="karras"))
     line.mouse.move(*line.point(0.5))
-    expect(line.find("status > :first-child")).to_have_text(re.compile(r"^step 1 · t . 1 · . . 14\.61 · small_model"))
+    expect(line.find("left")).to_have_text(re.compile(r"^step 1 · t . 1 · . . 14\.61 · small_model"))
 
 
 def test_stitch_guiders_read_the_scheduler_of_their_sampler(page: ComfyPage) -> None:
     node = page.add("TStitchGuiders", (400, 50))
     line = Timeline(page, node)
-    expect(line.find("status > :first-child")).to_have_text("20 steps assumed: connect a sampler")
+    expect(line.find("left")).to_have_text("20 steps assumed: connect a sampler")
     sampler = page.add("SamplerCustomAdvanced", (800, 50))
     page.connect(node, "GUIDER", sampler, "guider")
     page.connect(page.add("BasicScheduler", (400, 400), steps=12), "SIGMAS", sampler, "sigmas")
-    expect(line.find("status > :first-child")).to_have_text("12 steps")
+    expect(line.find("left")).to_have_text("12 steps")
     line.expect_handles(5)
 
 
@@ -363,14 +363,14 @@ def test_steps_that_no_sampler_tells_are_those_of_the_pattern(page: ComfyPage) -
     page.connect(node, "MODEL", sampler, "model")
     page.connect(scheduler, "SIGMAS", split, "sigmas")
     page.connect(split, 1, sampler, "sigmas")
-    expect(line.find("status > :first-child")).to_have_text("10 steps assumed: the sampler's are known only in a run")
+    expect(line.find("left")).to_have_text("10 steps assumed: the sampler's are known only in a run")
     expect(line.find("segment")).to_have_count(2)
 
 
 def test_a_pattern_that_does_not_fit_invites_no_double_click(schedule: Timeline, page: ComfyPage) -> None:
     page.set_widget(schedule.node, "pattern", "1x8 2x8")
     expect(schedule.find("message")).to_contain_text("adds up to 16 steps, but this run has 20")
-    expect(schedule.find("status > :first-child")).to_have_text("20 steps")
+    expect(schedule.find("left")).to_have_text("20 steps")
     schedule.double_click(12)
     schedule.expect_texts(pattern="1x8 2x8")
 
@@ -379,9 +379,9 @@ def test_a_setting_over_a_link_is_named(page: ComfyPage) -> None:
     """Its value is computed, so nothing on the page tells how much of the schedule is run."""
     node = page.add("TStitchKSamplerAdvanced", (400, 50), steps=STEPS)
     line = Timeline(page, node)
-    expect(line.find("status > :first-child")).to_have_text("20 steps")
+    expect(line.find("left")).to_have_text("20 steps")
     page.connect(page.add("StringLength", (50, 500)), 0, node, "start_at_step")
-    expect(line.find("status > :first-child")).to_have_text("20 steps; start_at_step comes over a link")
+    expect(line.find("left")).to_have_text("20 steps; start_at_step comes over a link")
 
 
 NUMBERS = (("PrimitiveInt", 5), ("PrimitiveFloat", 5.0), ("PrimitiveString", "5"))
@@ -401,7 +401,7 @@ def test_a_split_over_a_link_of_any_kind_of_number_is_shown(
         page.connect(page.add(source, (50, 500), value=value), 0, node, name)
         for _ in range(2):  # and when it is opened again
             line = Timeline(page, node)
-            expect(line.find("status > :first-child")).to_contain_text("set over a link")
+            expect(line.find("left")).to_contain_text("set over a link")
             first = line.find("segment").first
             expect(first).to_have_attribute("style", re.compile(r"width: 25%"))
             page.load(page.workflow())
@@ -421,7 +421,7 @@ def test_the_pages_own_primitive_takes_the_widget_over(page: ComfyPage, kind: st
         [primitive, "0.25" if name == "splits" else 0.25],
     )
     line = Timeline(page, node)
-    expect(line.find("status > :first-child")).to_contain_text("set over a link")
+    expect(line.find("left")).to_contain_text("set over a link")
     expect(line.find("segment").first).to_have_attribute("style", re.compile(r"width: 25%"))
     assert float(page.prompt()[node]["inputs"][name]) == 0.25
 
@@ -434,7 +434,7 @@ def test_a_pattern_that_only_a_run_knows_is_shown_with_it(page: ComfyPage) -> No
     page.connect(joined, 0, node, "pattern")
     expect(line.find("bar")).to_contain_text("pattern comes over a link, so the bar cannot show it before the run.")
     page.run()
-    expect(line.find("status > :first-child")).to_have_text("20 steps in the last run · set over a link")
+    expect(line.find("left")).to_have_text("20 steps in the last run · set over a link")
     expect(line.find("segment")).to_have_count(2)
     line.expect_handles()
 
@@ -452,7 +452,7 @@ def test_names_and_steps_are_found_through_a_subgraph(schedule: Timeline, shot: 
     page.settle(2)
     page.evaluate("() => app.canvas.setGraph(app.graph.nodes.find(node => node.subgraph).subgraph)")
     page.settle(3)
-    expect(schedule.find("status > :first-child")).to_have_text("20 steps")
+    expect(schedule.find("left")).to_have_text("20 steps")
     assert [name.strip() for name in schedule.find("chip > :nth-child(2)").all_inner_texts()] == ["S", "B", "XL"]
     shot("timeline-in-a-subgraph")
     page.evaluate("() => app.canvas.setGraph(app.graph.rootGraph ?? app.graph)")
@@ -475,7 +475,7 @@ def test_the_widgets_of_a_subgraph_count_inside_it(sampler: Timeline) -> None:
     )
     page.settle(3)
     try:
-        expect(sampler.find("status > :first-child")).to_have_text("12 steps · set over a link")
+        expect(sampler.find("left")).to_have_text("12 steps · set over a link")
         expect(sampler.find("segment")).to_have_count(2)
     finally:
         page.evaluate("() => app.canvas.setGraph(app.graph.rootGraph)")
