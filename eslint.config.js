@@ -37,4 +37,5 @@ export default [
     languageOptions: { sourceType: "script", globals: { ...globals.browser, app: "readonly", LiteGraph: "readonly" } },
     rules: { "no-implicit-globals": "off" },
   },
+  { files: ["scripts/convert.js", "scripts/chains.js"], languageOptions: { sourceType: "module", globals: globals.node } },
 ];

@@ -1,4 +1,7 @@
-"""`python -m benchmarks [NAME ...]`: run the named benchmarks, or all, and make tables and figures of all results."""
+"""`python -m benchmarks [NAME ...]`: run the named benchmarks, or all, and make tables and figures of all results.
+
+`gpu` stands apart, with arguments of its own: `python -m benchmarks gpu --help`.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +27,16 @@ OTHERS: dict[str, tuple[str, int]] = {
     "pictures": ("the same people by several runs, side by side", 1),
     "start": ("what the pack adds to the start of ComfyUI (printed only)", 1),
 }
-REPORT = "report"
+REPORT, GPU = "report", "gpu"
 EVERYTHING = 140  # minutes; less than the sum, as groups share rows
 
 
 def main() -> None:
+    if sys.argv[1:2] == [GPU]:
+        from benchmarks.gpu.__main__ import main as prove
+
+        prove(sys.argv[2:])
+        return
     names = [*GROUPS, *OTHERS]
     # `planned` draws what `plan` recommends, and `wall_time` times all that was drawn.
     everything = [*(name for name in names if name not in ("planned", "wall_time")), "planned", "wall_time"]
@@ -47,6 +55,7 @@ def main() -> None:
 def parser() -> argparse.ArgumentParser:
     minutes = {name: (group.question, group.minutes) for name, group in GROUPS.items()} | OTHERS
     lines = [f"  {name:<13} {time:>3} min  {what}" for name, (what, time) in minutes.items()]
+    lines.append(f"  {GPU:<13}   8 min  proof on a GPU: stands apart, see `{GPU} --help`")
     lines.append(f"  {REPORT:<13}          tables and figures alone, of the results that are there")
     result = argparse.ArgumentParser(
         prog="dev.py bench",

@@ -105,7 +105,7 @@ function tell(node, state) {
 }
 
 /**
- * What the graph was like that a run which begins is of.
+ * Graph fingerprint of the starting run.
  * @param {HostNode | undefined} node
  * @returns {string | null} null where no widget can tell
  */

@@ -6,22 +6,47 @@ import logging
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import calibration, guidance, guiders, loaders, low_resolution, planning, samplers, schedule, sweep, training
+from . import (
+    auto,
+    calibration,
+    calibration_files,
+    class_label,
+    guidance,
+    guiders,
+    loaders,
+    low_resolution,
+    model_schedule,
+    own_steps,
+    pairs,
+    plan,
+    profile,
+    samplers,
+    split_steps,
+    sweep,
+    training,
+)
 from .routes import register_routes
 
 logger = logging.getLogger("tstitch")
 
 NODES = [
     *samplers.NODES,
-    *schedule.NODES,
+    *model_schedule.NODES,
+    *split_steps.NODES,
     *guiders.NODES,
     *low_resolution.NODES,
     *guidance.NODES,
     *loaders.NODES,
+    *class_label.NODES,
     *training.NODES,
     *calibration.NODES,
+    *calibration_files.NODES,
     *sweep.NODES,
-    *planning.NODES,
+    *profile.NODES,
+    *plan.NODES,
+    *auto.NODES,
+    *own_steps.NODES,
+    *pairs.NODES,
 ]
 
 

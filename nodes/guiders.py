@@ -11,7 +11,7 @@ from ..tstitch.schedule import ScheduleSpec, check_schedule_text
 from ..tstitch.stitch.guider import StitchedGuider
 from ..tstitch.stitch.report import Report
 from ..tstitch.stitch.run import Stitch
-from .inputs import CATEGORY, checked, connected, schedule_inputs
+from .inputs import CATEGORY, check_widgets, checked, connected, schedule_inputs
 
 
 class TStitchGuiders(io.ComfyNode):
@@ -32,22 +32,29 @@ class TStitchGuiders(io.ComfyNode):
                 io.Guider.Input("guider_1", tooltip="The guider that starts, usually on the smallest model."),
                 *schedule_inputs("guider", io.Guider, "guider"),
             ],
-            not_idempotent=True,  # a cached output tells the page of the node that made it: no other node may take it
+            # Progress is reported under this node's id, so no other node may reuse the cached output.
+            not_idempotent=True,
             outputs=[io.Guider.Output(display_name="GUIDER", tooltip="A GUIDER that samples with all of them.")],
         )
 
     @classmethod
     def validate_inputs(
-        cls, splits: str | None = None, unit: str | None = None, pattern: str | None = None
+        cls,
+        splits: str | float | None = None,
+        unit: str | None = None,
+        pattern: str | None = None,
+        memory: str | None = None,
     ) -> bool | str:
-        return checked(lambda: check_schedule_text(splits, unit, pattern))
+        return checked(
+            lambda: check_schedule_text(splits, unit, pattern), lambda: check_widgets(cls, unit=unit, memory=memory)
+        )
 
     @classmethod
     def execute(
         cls,
         final_guider: Any,
         guider_1: Any,
-        splits: str,
+        splits: str | float,
         unit: str,
         pattern: str,
         memory: str,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 import folder_paths
 import torch
@@ -13,11 +13,12 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ..tstitch.checks.choices import check_choice
 from ..tstitch.errors import StitchError
 from ..tstitch.families.bksdm import load_bksdm
-from ..tstitch.families.class_labels import AVATAR_STYLES, ClassSet, check_imagenet, class_inputs, imagenet_names
+from ..tstitch.families.class_labels import AVATAR_STYLES, ClassSet, class_inputs
 from ..tstitch.families.ldm.model import load_ldm
+from ..tstitch.families.shared.model_file import ModelFile
 from ..tstitch.families.starter import STARTERS, load_starter, load_starter_vae
 from ..tstitch.families.transformer import GUIDANCE_CHANNELS, PREDICTIONS, load_transformer
-from .inputs import CATEGORY, checked
+from .inputs import CATEGORY, check_widgets, checked
 
 STARTER_CLASSES = ClassSet.of(len(AVATAR_STYLES), AVATAR_STYLES)
 FOLDERS = ("diffusion_models", "checkpoints")  # of the host, in which people keep such files
@@ -29,7 +30,6 @@ WEIGHT_DTYPES = {
     "fp8_e4m3fn": torch.float8_e4m3fn,
     "fp8_e5m2": torch.float8_e5m2,
 }
-NO_CLASS = "(none)"
 FIRST_STAGE_FOLDERS = ("vae", *FOLDERS)
 SAME_FILE = "(in the model's file)"
 LDM_WEIGHTS = ("averaged", "raw")
@@ -48,12 +48,18 @@ def model_file_input(name: str) -> io.Combo.Input:
     )
 
 
-def model_path(name: str, folders: Sequence[str] = FOLDERS) -> str:
+def model_file(name: str, folders: Sequence[str] = FOLDERS) -> ModelFile:
     for folder in folders:
         if path := folder_paths.get_full_path(folder, name):
-            return path
+            return ModelFile(Path(path), name)
     *others, last = (f"models/{folder}" for folder in folders)
     raise StitchError(f"The file {name} is in neither {', '.join(others)} nor {last}.")
+
+
+def check_file(name: str | None, folders: Sequence[str] = FOLDERS) -> None:
+    """Before the run, in which None comes over a link. Raises StitchError."""
+    if name is not None:
+        model_file(name, folders)
 
 
 def weight_dtype_input() -> io.Combo.Input:
@@ -103,8 +109,8 @@ class TStitchLoadStarter(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, labels: str | None = None) -> bool | str:
-        return labels is None or checked(lambda: STARTER_CLASSES.parse(labels))
+    def validate_inputs(cls, labels: str | None = None, model: str | None = None) -> bool | str:
+        return checked(lambda: labels is None or STARTER_CLASSES.parse(labels), lambda: check_widgets(cls, model=model))
 
     @classmethod
     def execute(cls, model: str, labels: str) -> io.NodeOutput:
@@ -129,15 +135,16 @@ class TStitchLoadDiT(io.ComfyNode):
                 io.Combo.Input(
                     "prediction",
                     options=list(PREDICTIONS),
-                    tooltip="What the weights were trained to predict. auto tells REPA, Shortcut and U-ViT by their"
-                    " weights, DiT (noise) and SiT (velocity) by the file's name only: if pictures stay noise, choose"
-                    " yourself. The output info says what was assumed.",
+                    tooltip="What the weights were trained to predict. auto detects REPA, Shortcut and U-ViT by"
+                    " their weights, but DiT (noise) and SiT (velocity) only by the file name: if pictures stay"
+                    " noise, choose it yourself. The output info says what was assumed.",
                 ),
                 io.Combo.Input(
                     "guidance_channels",
                     options=list(GUIDANCE_CHANNELS),
-                    tooltip="Latent channels that cfg works on. three: as DiT and SiT were published, use it to compare"
-                    " with their figures. all: as every other model here. auto: as the authors of the model do.",
+                    tooltip="Latent channels that cfg applies to. three: as published for DiT and SiT; use it to"
+                    " compare with their figures. all: as for every other model. auto: as the authors of the model"
+                    " do.",
                 ),
                 weight_dtype_input(),
                 io.Int.Input(
@@ -145,15 +152,27 @@ class TStitchLoadDiT(io.ComfyNode):
                     default=0,
                     min=0,
                     max=256,
-                    tooltip="Attention heads, which no file tells. 0: as published (6, 12, 16, 16 for S, B, L, XL), or"
-                    " one for each 64 of the width. Set it only for models trained with another number.",
+                    tooltip="Number of attention heads, which is not stored in the file. 0: as published (6, 12,"
+                    " 16, 16 for S, B, L, XL), otherwise one per 64 channels of width. Set it only for models"
+                    " trained with another number.",
                 ),
             ],
             outputs=[
                 io.Model.Output(display_name="MODEL"),
-                io.String.Output(display_name="info", tooltip="Kind and size of the model, and what told its kind."),
+                io.String.Output(display_name="info", tooltip="Model kind and size, and how the kind was detected."),
             ],
         )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        dit_name: str | None = None,
+        prediction: str | None = None,
+        guidance_channels: str | None = None,
+        weight_dtype: str | None = None,
+    ) -> bool | str:
+        choices = {"prediction": prediction, "guidance_channels": guidance_channels, "weight_dtype": weight_dtype}
+        return checked(lambda: check_file(dit_name), lambda: check_widgets(cls, **choices))
 
     @classmethod
     def execute(
@@ -162,9 +181,7 @@ class TStitchLoadDiT(io.ComfyNode):
         check_choice("prediction", prediction, PREDICTIONS)
         check_choice("guidance_channels", guidance_channels, GUIDANCE_CHANNELS)
         dtype = weight_dtype_of(weight_dtype)
-        return io.NodeOutput(
-            *load_transformer(model_path(dit_name), dit_name, prediction, guidance_channels, dtype, heads)
-        )
+        return io.NodeOutput(*load_transformer(model_file(dit_name), prediction, guidance_channels, dtype, heads))
 
 
 class TStitchLoadBKSDM(io.ComfyNode):
@@ -181,8 +198,12 @@ class TStitchLoadBKSDM(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, unet_name: str | None = None, weight_dtype: str | None = None) -> bool | str:
+        return checked(lambda: check_file(unet_name), lambda: check_widgets(cls, weight_dtype=weight_dtype))
+
+    @classmethod
     def execute(cls, unet_name: str, weight_dtype: str) -> io.NodeOutput:
-        return io.NodeOutput(load_bksdm(model_path(unet_name), unet_name, weight_dtype_of(weight_dtype)))
+        return io.NodeOutput(load_bksdm(model_file(unet_name), weight_dtype_of(weight_dtype)))
 
 
 class TStitchLoadLDM(io.ComfyNode):
@@ -199,19 +220,19 @@ class TStitchLoadLDM(io.ComfyNode):
                 io.String.Input(
                     "labels",
                     default="207",
-                    tooltip="What to draw, one picture each, with commas between: numbers, or names such as golden"
-                    " retriever.",
+                    tooltip="What to draw, one picture per label, separated by commas: numbers, or names such as"
+                    " golden retriever.",
                 ),
                 io.Combo.Input(
                     "first_stage",
                     options=[SAME_FILE, *files_in(FIRST_STAGE_FOLDERS)],
-                    tooltip="Where the VAE is. Most files hold their own; choose another file, such as vq-f8, for those"
-                    " that do not. The small model of a pair needs none.",
+                    tooltip="Where the VAE is. Most files contain their own; choose another file, such as vq-f8,"
+                    " for those that do not. The small model of a pair needs none.",
                 ),
                 io.Combo.Input(
                     "weights",
                     options=list(LDM_WEIGHTS),
-                    tooltip="averaged: the moving average, which draws better, where the file has one. raw: the last"
+                    tooltip="averaged: the moving average, which draws better, if the file has one. raw: the last"
                     " training step.",
                 ),
                 weight_dtype_input(),
@@ -220,8 +241,9 @@ class TStitchLoadLDM(io.ComfyNode):
                     default=0,
                     min=0,
                     max=1024,
-                    tooltip="Channels of an attention head, which no file tells. 0: as published (32, or one head for"
-                    " models on latents of 3 channels). Set it only for models trained with another number.",
+                    tooltip="Channels per attention head, which are not stored in the file. 0: as published (32, or"
+                    " one head for models on latents of 3 channels). Set it only for models trained with another"
+                    " number.",
                 ),
             ],
             outputs=[
@@ -230,18 +252,32 @@ class TStitchLoadLDM(io.ComfyNode):
                 io.Conditioning.Output(display_name="positive", tooltip="The labels."),
                 io.Conditioning.Output(display_name="negative", tooltip="No label: for classifier-free guidance."),
                 io.Latent.Output(display_name="LATENT", tooltip="An empty latent for each label."),
-                io.String.Output(display_name="info", tooltip="Kind and size of the model."),
+                io.String.Output(display_name="info", tooltip="Model kind and size."),
             ],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        ldm_name: str | None = None,
+        first_stage: str | None = None,
+        weights: str | None = None,
+        weight_dtype: str | None = None,
+    ) -> bool | str:
+        return checked(
+            lambda: check_file(ldm_name),
+            lambda: check_file(None if first_stage == SAME_FILE else first_stage, FIRST_STAGE_FOLDERS),
+            lambda: check_widgets(cls, weights=weights, weight_dtype=weight_dtype),
         )
 
     @classmethod
     def execute(
         cls, ldm_name: str, labels: str, first_stage: str, weights: str, weight_dtype: str, head_channels: int
     ) -> io.NodeOutput:
-        other = None if first_stage == SAME_FILE else (model_path(first_stage, FIRST_STAGE_FOLDERS), first_stage)
+        other = None if first_stage == SAME_FILE else model_file(first_stage, FIRST_STAGE_FOLDERS)
         check_choice("weights", weights, LDM_WEIGHTS)
         averaged, dtype = weights == "averaged", weight_dtype_of(weight_dtype)
-        ldm = load_ldm(model_path(ldm_name), ldm_name, other, averaged, dtype, head_channels)
+        ldm = load_ldm(model_file(ldm_name), other, averaged, dtype, head_channels)
         inputs = class_inputs(ldm.model, labels)
         vae = ldm.vae or ExecutionBlocker(
             f"The file {ldm_name} holds no VAE: choose the file that does in first_stage."
@@ -249,52 +285,4 @@ class TStitchLoadLDM(io.ComfyNode):
         return io.NodeOutput(ldm.model, vae, inputs.positive, inputs.negative, inputs.latent, ldm.description)
 
 
-def imagenet_choices() -> list[str]:
-    return [NO_CLASS, *(f"{number} {name}" for number, name in enumerate(imagenet_names()))]
-
-
-class TStitchClassLabel(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="TStitchClassLabel",
-            display_name="Class Label",
-            category=CATEGORY,
-            description="Says what a class-conditional model draws: one picture for each label.",
-            inputs=[
-                io.Model.Input(
-                    "model", tooltip="Of Load DiT, Load LDM or Load Starter Models: it brings its list of classes."
-                ),
-                io.String.Input(
-                    "labels",
-                    default="0",
-                    tooltip="One picture each, with commas between: numbers, or names such as golden retriever. Part of"
-                    " a name is enough where it fits one class only.",
-                ),
-                io.Combo.Input(
-                    "imagenet_class",
-                    options=imagenet_choices(),
-                    tooltip="Adds one picture of an ImageNet class; type in the list to search it.",
-                ),
-            ],
-            outputs=[
-                io.Conditioning.Output(display_name="positive", tooltip="The labels."),
-                io.Conditioning.Output(display_name="negative", tooltip="No label: for classifier-free guidance."),
-                io.Latent.Output(
-                    display_name="LATENT",
-                    tooltip="An empty latent for each label, of the size the model was trained for.",
-                ),
-            ],
-        )
-
-    @classmethod
-    def execute(cls, model: Any, labels: str, imagenet_class: str) -> io.NodeOutput:
-        if imagenet_class != NO_CLASS:
-            check_choice("imagenet_class", imagenet_class, imagenet_choices())
-            check_imagenet("imagenet_class", imagenet_class, model)
-            labels = f"{labels}, {imagenet_class.split()[0]}"
-        inputs = class_inputs(model, labels)
-        return io.NodeOutput(inputs.positive, inputs.negative, inputs.latent)
-
-
-NODES = [TStitchLoadStarter, TStitchLoadDiT, TStitchClassLabel, TStitchLoadBKSDM, TStitchLoadLDM]
+NODES = [TStitchLoadStarter, TStitchLoadDiT, TStitchLoadBKSDM, TStitchLoadLDM]

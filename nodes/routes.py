@@ -1,7 +1,8 @@
-"""What the page asks the server for, beside the host's own routes."""
+"""Routes that the page requests, beside the host's own."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,13 @@ from typing import TYPE_CHECKING, Any
 from ..tstitch.errors import StitchError
 from ..tstitch.page.noise_preview import PlannedRun, preview_levels
 from ..tstitch.page.progress import page_server
+from ..tstitch.pairs.library import latents_of
 
 if TYPE_CHECKING:
     from aiohttp import web
+
+
+MOST_NAMES = 64  # of one question
 
 
 def register_routes() -> None:
@@ -19,6 +24,7 @@ def register_routes() -> None:
     server = page_server()
     if server is not None:
         server.routes.get("/tstitch/levels")(levels)
+        server.routes.get("/tstitch/latents")(latents)
 
 
 async def levels(request: web.Request) -> web.Response:
@@ -29,6 +35,14 @@ async def levels(request: web.Request) -> web.Response:
         return web.json_response(preview_levels(planned_run(request.query)))
     except StitchError as error:
         return web.json_response({"error": str(error)}, status=400)
+
+
+async def latents(request: web.Request) -> web.Response:
+    """By name of a model file: the latents it reads, and the number of those that it shares them with; or nothing."""
+    from aiohttp import web
+
+    names = request.query.getall("name", [])[:MOST_NAMES]
+    return web.json_response(await asyncio.to_thread(latents_of, names))
 
 
 def planned_run(query: Mapping[str, str]) -> PlannedRun:

@@ -10,8 +10,17 @@ from ..tstitch.checks.inputs import check_vae
 from ..tstitch.stitch.model import ModelStage
 from ..tstitch.sweep.run import Sweep, parse_entries
 from ..tstitch.sweep.views import decoded, draw_grid, qualities, speed_quality_figure, table
-from .inputs import CATEGORY, checked
-from .samplers import check_sockets, model_inputs, stage_inputs, step_inputs
+from .inputs import (
+    CATEGORY,
+    check_sockets,
+    check_widgets,
+    checked,
+    denoise_input,
+    model_inputs,
+    seed_input,
+    stage_inputs,
+    step_inputs,
+)
 
 
 class TStitchSweep(io.ComfyNode):
@@ -26,40 +35,28 @@ class TStitchSweep(io.ComfyNode):
             inputs=[
                 *model_inputs(),
                 io.Vae.Input("vae", tooltip="Decodes the latents for the grid and the comparison of the pictures."),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="The noise that all runs start from. Keep it fixed to add fractions to a finished sweep"
-                    " without sampling again.",
+                seed_input(
+                    "The noise that all runs start from. Keep it fixed to add fractions to a finished sweep"
+                    " without sampling again."
                 ),
                 *step_inputs(),
-                io.Float.Input(
-                    "denoise",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Below 1 the structure of latent_image is kept (img2img); a fraction still means the whole"
-                    " trajectory.",
+                denoise_input(
+                    "Below 1 the structure of latent_image is kept (img2img); a fraction still means the whole"
+                    " trajectory."
                 ),
                 io.String.Input(
                     "fractions",
                     default="0, 0.2, 0.4, 0.6, 0.8, 1",
                     multiline=True,
-                    tooltip="One run each: fractions for the small model with commas between, or patterns such as"
-                    " 1x8 2x12 on lines of their own (1 = small, 2 = large). With 0 among them all others are compared"
-                    " with the large model alone.",
+                    tooltip="One run per entry: fractions for the small model, separated by commas, or patterns"
+                    " such as 1x8 2x12, one per line (1 = small, 2 = large). If 0 is among them, all others are"
+                    " compared with the large model alone.",
                 ),
                 *stage_inputs(),
             ],
             outputs=[
-                io.Image.Output(
-                    display_name="grid", tooltip="A column for each run, with label, seconds and speed-up."
-                ),
-                io.Image.Output(display_name="plot", tooltip="Likeness to the large model alone against seconds."),
+                io.Image.Output(display_name="grid", tooltip="One column per run, with label, seconds and speed-up."),
+                io.Image.Output(display_name="plot", tooltip="Similarity to the large model alone against seconds."),
                 io.Latent.Output(
                     display_name="latents", is_output_list=True, tooltip="The latent of each run, in order."
                 ),
@@ -70,8 +67,19 @@ class TStitchSweep(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, fractions: str | None = None, unit: str | None = "steps") -> bool | str:
-        return fractions is None or unit is None or checked(lambda: parse_entries(fractions, unit))
+    def validate_inputs(
+        cls,
+        fractions: str | None = None,
+        unit: str | None = "steps",
+        sampler_name: str | None = None,
+        scheduler: str | None = None,
+        memory: str | None = None,
+    ) -> bool | str:
+        choices = {"unit": unit, "memory": memory, "sampler_name": sampler_name, "scheduler": scheduler}
+        return checked(
+            lambda: fractions is None or unit is None or parse_entries(fractions, unit),
+            lambda: check_widgets(cls, **choices),
+        )
 
     @classmethod
     def execute(
@@ -95,10 +103,7 @@ class TStitchSweep(io.ComfyNode):
         unit: str = "steps",
         memory: str = "auto",
     ) -> io.NodeOutput:
-        prompts = {"positive": positive, "negative": negative}
-        check_sockets(
-            model, latent_image, prompts, {"small_positive": small_positive, "small_negative": small_negative}
-        )
+        check_sockets(model, latent_image, positive, negative, small_positive, small_negative)
         check_vae("vae", vae, model.get_model_object("latent_format"))
         small = ModelStage(small_model, small_positive, small_negative, small_cfg or None)
         settings = (seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise, memory)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from comfy_api.latest import io
 
 from ..tstitch.training_interval import UNITS, TrainingInterval, limit_training
-from .inputs import CATEGORY, checked
+from .inputs import CATEGORY, check_widgets, checked
 
 
 class TStitchTrainingInterval(io.ComfyNode):
@@ -17,17 +18,20 @@ class TStitchTrainingInterval(io.ComfyNode):
             node_id="TStitchTrainingInterval",
             display_name="Training Interval",
             category=CATEGORY,
-            description="Limits Train LoRA to the noise levels that a model has in a stitched run, so that all of the"
-            " LoRA goes into its own steps. Put it between the model and Train LoRA, and give the LoRA to the model"
-            " in its stage.",
+            description="Limits Train LoRA to the noise levels that a model gets in a stitched run, so that the"
+            " LoRA learns only those steps. Put it between the model and Train LoRA, and apply the LoRA to that"
+            " model in the stitched run.",
             inputs=[
-                io.Model.Input("model", tooltip="The model to train a LoRA for, usually the small one of the stitch."),
+                io.Model.Input(
+                    "model", tooltip="The model to train a LoRA for, usually the small one of a stitched run."
+                ),
                 bound_input("start", 0.0, "Where the stage begins: 0 for the model that starts the run."),
                 bound_input(
                     "end",
                     0.4,
-                    "Where it hands over. A shorter interval trains faster for its steps; outside of it the LoRA makes"
-                    " the model worse. For a model that finishes a run split at 0.4, set start to 0.4 and end to 1.",
+                    "Where the stage ends. A shorter interval learns its steps faster; outside the interval the"
+                    " LoRA makes the model worse. For a model that finishes a run split at 0.4, set start to 0.4"
+                    " and end to 1.",
                 ),
                 io.Combo.Input(
                     "unit",
@@ -45,9 +49,10 @@ class TStitchTrainingInterval(io.ComfyNode):
     def validate_inputs(
         cls, start: float | None = None, end: float | None = None, unit: str | None = None
     ) -> bool | str:
+        widgets = functools.partial(check_widgets, cls, start=start, end=end, unit=unit)
         if start is None or end is None or unit is None:
-            return True
-        return checked(TrainingInterval(start, end, unit).check)
+            return checked(widgets)
+        return checked(TrainingInterval(start, end, unit).check, widgets)
 
     @classmethod
     def execute(cls, model: Any, start: float, end: float, unit: str) -> io.NodeOutput:

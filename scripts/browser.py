@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Response, sync_playwright
 
-from dev import PACK, find_chromium
+from devtools.chromium import find_chromium
+from devtools.project import PACK
 from scripts.workflow import Json
 
 READY_SECONDS = 90

@@ -77,7 +77,7 @@ def take(page: ComfyPage, kind: str) -> None:
     page.clear()
     node = page.add(kind, (0, 0))
     for socket, starter in STARTERS.items():
-        if socket in page.inputs(node) and kind != LOADER:
+        if socket in page.inputs(node).keys() - page.widgets(node).keys() and kind != LOADER:
             page.connect(page.add(LOADER, (-2000, 0), model=starter), 0, node, socket)
     for widget in page.widgets(node).keys() & FILES.keys():
         choices = page.evaluate("([id, name]) => driver.widget(id, name).options.values", [node, widget])

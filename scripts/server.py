@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dev import PACK, link_root, own_page, remove_link
+from devtools.hosts import link_root, own_page, remove_link
+from devtools.project import PACK
 
 DEFAULT_PORT = 8188
 START_SECONDS = 180

@@ -111,7 +111,9 @@ def options_of(spec: list[Any]) -> Json:
 
 
 def is_widget(spec: list[Any]) -> bool:
-    return (isinstance(spec[0], list) or spec[0] in WIDGET_TYPES) and not options_of(spec).get("forceInput")
+    options = options_of(spec)
+    kind = options.get("widgetType", spec[0])  # of a socket that takes several types
+    return (isinstance(kind, list) or kind in WIDGET_TYPES) and not options.get("forceInput")
 
 
 def extra_widgets(name: str, spec: list[Any]) -> int:

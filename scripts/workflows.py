@@ -833,7 +833,7 @@ def ssd_1b_sdxl_lcm() -> Graph:
     graph.column("Models")
     large = checkpoint(graph, SDXL, "SDXL (finishes)")
     small = checkpoint(graph, SSD_1B, "SSD-1B (starts)")
-    graph.column("LCM LoRAs, one a model")
+    graph.column("LCM LoRAs, one per model")
     loras = [
         graph.add("LoraLoaderModelOnly", title, [file], model=model["MODEL"], lora_name=file.name, strength_model=1.0)
         for title, file, model in (("LCM for SDXL", LCM_SDXL, large), ("LCM for SSD-1B", LCM_SSD_1B, small))

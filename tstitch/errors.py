@@ -2,4 +2,4 @@
 
 
 class StitchError(ValueError):
-    """Wrong use of a node. The message is one sentence for the person at the node: input, values, remedy."""
+    """Wrong use of a node. The message is one sentence for the user: input, values, remedy."""

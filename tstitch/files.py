@@ -1,4 +1,4 @@
-"""Writing files that are there whole or not at all."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Put `text` in place in one step, by way of a hidden file beside it. Raises OSError, and leaves nothing then."""
+    """Write `text` to a hidden file and rename it, in one step. Raises OSError and then leaves nothing behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:

@@ -11,13 +11,16 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
 
 from .checks.choices import check_choice
 from .errors import StitchError
 
 MAX_STAGES = 8
-UNITS = ("steps", "step", "timestep", "sigma")
+UNITS = ("steps", "step", "timestep", "sigma", "noise")
+
+#: Units that go from 0 to 1, and what a number in them is.
+MEANINGS = {"steps": "a fraction of the steps", "timestep": "a noise level t", "noise": "a share of noise"}
 
 #: Narrower than Python's float, so that the browser can read the same texts.
 NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
@@ -33,12 +36,17 @@ class Trajectory:
     sigmas: tuple[float, ...]  # levels between the steps, one more than there are steps
     timesteps: tuple[float, ...]  # the same levels as t in [0, 1], 1 = pure noise
     sigma_of_fraction: Callable[[float], float]  # the host's percent_to_sigma
-    first_step: int = 0  # of the full schedule
+    first_step: int | None = 0  # of the full schedule; None where a later part of an unknown one is seen
     total_steps: int | None = None  # of the full schedule; None where only a part of an unknown one is seen
+    noises: tuple[float, ...] = ()  # the same levels as the share of noise r / (1 + r), r = noise to signal
 
     @property
     def steps(self) -> int:
         return len(self.sigmas) - 1
+
+    @property
+    def is_whole(self) -> bool:
+        return self.first_step == 0 and self.total_steps == self.steps
 
     @property
     def is_monotone(self) -> bool:
@@ -96,26 +104,36 @@ class ScheduleSpec:
     pattern: tuple[tuple[int, int], ...] = ()  # (stage, steps)
 
     @classmethod
-    def parse(cls, splits: str, unit: str, pattern: str, stages: int) -> ScheduleSpec:
-        """Read the texts of a node with `stages` models. Raises StitchError."""
-        check_text("splits", splits)
+    def parse(cls, splits: str | float, unit: str, pattern: str, stages: int) -> ScheduleSpec:
+        """Read the texts of a node with `stages` models; one split may be a number. Raises StitchError."""
+        splits = splits_text(splits)
         check_text("pattern", pattern)
         if pattern.strip():
             return cls(stages, unit=unit, pattern=parse_pattern(pattern, stages))
         return cls(stages, parse_splits(splits, unit, stages), unit)
+
+    @property
+    def pattern_steps(self) -> int:
+        return sum(steps for _, steps in self.pattern)
+
+    @property
+    def _below_pure_noise(self) -> list[float]:
+        """The splits in a unit in which every run starts at 1 or below; at 1 the earlier stage gets no step."""
+        return [split if split < 1 else math.inf for split in self.splits]
 
     def resolve(self, run: Trajectory) -> Schedule:
         """The stage of each step of `run`. Raises StitchError where the schedule does not fit the run."""
         if self.pattern:
             return self._from_pattern(run)
         if self.unit == "sigma":
-            return self._from_levels(run.sigmas, self.splits)
+            return Schedule(_below(run.sigmas, self.splits))
         if self.unit == "timestep":
-            return self._from_levels(run.timesteps, self.splits)
+            return Schedule(_below(run.timesteps, self._below_pure_noise))
+        if self.unit == "noise":
+            return Schedule(_below(run.noises, self._below_pure_noise))
         if self.unit == "steps" and run.total_steps is None:
-            return self._from_levels(
-                run.sigmas, [run.sigma_of_fraction(split) if split < 1 else -math.inf for split in self.splits]
-            )
+            levels = [run.sigma_of_fraction(split) if split < 1 else -math.inf for split in self.splits]
+            return Schedule(_reached(run.sigmas, levels))
         if not run.is_monotone:
             raise StitchError(
                 "The sigmas of this run both rise and fall, so its steps cannot be told apart by noise level:"
@@ -123,43 +141,62 @@ class ScheduleSpec:
             )
         if self.unit == "steps":
             assert run.total_steps is not None
-            return self._from_bounds(
-                [_round_half_up(split * run.total_steps) - run.first_step for split in self.splits], run
-            )
-        return self._from_bounds(self._step_bounds(run), run)
-
-    def _from_bounds(self, bounds: Sequence[int], run: Trajectory) -> Schedule:
+            assert run.first_step is not None
+            bounds = [_round_half_up(split * run.total_steps) - run.first_step for split in self.splits]
+        else:
+            bounds = self._step_bounds(run)
         return Schedule(tuple(sum(step >= bound for bound in bounds) for step in range(run.steps)))
 
-    def _from_levels(self, levels: Sequence[float], splits: Sequence[float]) -> Schedule:
-        """A step belongs to the stage of the level it starts from; on the split itself, to the later stage."""
-        starts = levels[:-1]
-        return Schedule(tuple(sum(start <= split * (1 + LEVEL_TOLERANCE) for split in splits) for start in starts))
-
-    def _from_pattern(self, run: Trajectory) -> Schedule:
-        total = sum(steps for _, steps in self.pattern)
-        if total != run.steps:
-            raise StitchError(
-                f"The pattern adds up to {total} steps, but this run has {run.steps}: change the counts, or the"
-                " steps of the sampler."
-            )
-        if not run.is_monotone:
-            raise StitchError(
-                "The sigmas of this run both rise and fall, so a pattern of steps cannot be followed: clear the"
-                " pattern and set unit to timestep or sigma."
-            )
-        return Schedule(tuple(stage for stage, steps in self.pattern for _ in range(steps)))
-
     def _step_bounds(self, run: Trajectory) -> list[int]:
-        total = run.steps if run.total_steps is None else run.total_steps
-        beyond = [split for split in self.splits if split > total]
+        total = run.total_steps
+        beyond = [split for split in self.splits if total is not None and split > total]
         if beyond:
             raise StitchError(
                 f"The split at step {beyond[0]:g} lies beyond the {total} steps of this run: lower it, or use unit"
                 " steps, which counts in fractions."
             )
-        first = 0 if run.total_steps is None else run.first_step
-        return [int(split) - first for split in self.splits]
+        if run.first_step is None and any(self.splits):
+            raise StitchError(
+                f"The split at step {max(self.splits):g} counts from the start of the whole schedule, but this run is a"
+                " later part of one whose steps are not known here: set unit to steps (a fraction of the whole),"
+                " timestep or sigma."
+            )
+        return [int(split) - (run.first_step or 0) for split in self.splits]
+
+    def _from_pattern(self, run: Trajectory) -> Schedule:
+        """The pattern stands for the whole schedule, of which `run` may be a part."""
+        if not run.is_monotone:
+            raise StitchError(
+                "The sigmas of this run both rise and fall, so a pattern of steps cannot be followed: clear the"
+                " pattern and set unit to timestep or sigma."
+            )
+        total, first = self.pattern_steps, run.first_step
+        stages = [stage for stage, _ in self.pattern]
+        bounds = list(accumulate(steps for _, steps in self.pattern))[:-1]
+        if first is None:
+            entries = _reached(run.sigmas, [run.sigma_of_fraction(bound / total) for bound in bounds])
+            return Schedule(tuple(stages[entry] for entry in entries))
+        if run.total_steps is None:  # the start of a longer schedule
+            if total < run.steps:
+                raise self._pattern_mismatch(f"this run has {run.steps}")
+        elif total == run.steps:
+            bounds = [_round_half_up(bound / total * run.total_steps) for bound in bounds]
+        elif total != run.total_steps:
+            place = f"has {run.steps}" if run.is_whole else f"is {run.steps} steps of a schedule of {run.total_steps}"
+            raise self._pattern_mismatch(f"this run {place}")
+        return Schedule(tuple(stages[bisect_right(bounds, step)] for step in range(first, first + run.steps)))
+
+    def counts_otherwise(self, run: Trajectory) -> bool:
+        """Whether a pattern with as many steps as `run` means other steps than those, since `run` is but a part."""
+        if run.is_whole or self.pattern_steps != run.steps:
+            return False
+        return self.resolve(run).owners != tuple(stage for stage, steps in self.pattern for _ in range(steps))
+
+    def _pattern_mismatch(self, run: str) -> StitchError:
+        return StitchError(
+            f"The pattern adds up to {self.pattern_steps} steps, but {run}: change the counts, or the steps of the"
+            " sampler."
+        )
 
 
 class StageLookup:
@@ -192,9 +229,41 @@ class StageLookup:
         return self._order[min(max(index, 0), len(self._order) - 1)]
 
 
+def _below(levels: Sequence[float], splits: Sequence[float]) -> tuple[int, ...]:
+    """Stage of each step. A step that starts exactly on a split still belongs to the earlier stage.
+
+    As in Wan 2.2, whose first model has t >= 0.875.
+    """
+    return tuple(sum(start < split * (1 - LEVEL_TOLERANCE) for split in splits) for start in levels[:-1])
+
+
+def _reached(levels: Sequence[float], splits: Sequence[float]) -> tuple[int, ...]:
+    """The same for splits that are the first level of the later stage, as converted fractions are."""
+    return tuple(sum(start <= split * (1 + LEVEL_TOLERANCE) for split in splits) for start in levels[:-1])
+
+
 def check_text(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise StitchError(f"{name} must be text, got {value!r}: write it, or connect a STRING.")
+
+
+def splits_text(splits: object) -> str:
+    """The value of a STRING, INT or FLOAT input as text. Raises StitchError."""
+    if isinstance(splits, (int, float)) and not isinstance(splits, bool):
+        return repr(splits)
+    if not isinstance(splits, str):
+        raise StitchError(f"splits must be text or a number, got {splits!r}: write it, or connect an INT or a FLOAT.")
+    return splits
+
+
+def read_number(name: str, value: object) -> float:
+    """The value of a FLOAT, INT or STRING input as a number. Raises StitchError."""
+    if isinstance(value, str) and re.fullmatch(NUMBER, value.strip()):
+        return float(value)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        written = f'"{value.strip()}"' if isinstance(value, str) else f"{value!r}"
+        raise StitchError(f"{name} must be a number such as 0.4, got {written}.")
+    return float(value)
 
 
 def parse_splits(text: str, unit: str, stages: int) -> tuple[float, ...]:
@@ -214,26 +283,24 @@ def read_splits(text: str) -> tuple[float, ...]:
     return tuple(float(word) for word in words)
 
 
-def check_schedule_text(splits: str | None, unit: str | None, pattern: str | None) -> None:
-    """What can be said of a node's texts before its models are known; None is a text that comes over a link."""
+def check_schedule_text(splits: str | float | None, unit: str | None, pattern: str | None) -> None:
+    """Check a node's texts before its models are known. None: the text comes over a link. Raises StitchError."""
     if pattern is None or unit is None:
         return
     if pattern.strip():
         parse_pattern(pattern, MAX_STAGES)
     elif splits is not None:
-        check_splits(read_splits(splits), unit)
+        check_splits(read_splits(splits_text(splits)), unit)
 
 
 def check_splits(splits: Sequence[float], unit: str, name: str = "splits") -> None:
     """Raise StitchError unless `splits` are in range and in run order for `unit`."""
     check_choice("unit", unit, UNITS)
     for split in splits:
-        if not isinstance(split, (int, float)):
-            raise StitchError(f"{name} must be a number, got {split!r}.")
         if not math.isfinite(split) or split < 0:
             raise StitchError(f"{name} must be zero or above, got {split:g}.")
-        if unit in ("steps", "timestep") and split > 1:
-            what = "a fraction of the steps" if unit == "steps" else "a noise level t"
+        if unit in MEANINGS and split > 1:
+            what = MEANINGS[unit]
             raise StitchError(
                 f"{name} in unit {unit} is {what} from 0 to 1, got {split:g}: lower it, or set unit to"
                 f" {'step' if unit == 'steps' else 'sigma'}."
@@ -243,7 +310,7 @@ def check_splits(splits: Sequence[float], unit: str, name: str = "splits") -> No
     for earlier, later in pairwise(splits):
         if unit in ("steps", "step") and later < earlier:
             raise StitchError(f"{name} must rise: {earlier:g} comes before {later:g}.")
-        if unit in ("timestep", "sigma") and later > earlier:
+        if unit in ("timestep", "sigma", "noise") and later > earlier:
             raise StitchError(
                 f"{name} in unit {unit} must fall, as the noise does: {earlier:g} comes before {later:g}."
             )

@@ -1,8 +1,8 @@
 """Limits the host's own LoRA training to the noise levels of one stage (fine-tuning, arXiv 2402.14167).
 
-The host's trainer draws each noise level as `model_sampling.percent_to_sigma(u)` with u uniform in [0, 1]. On a clone
-whose `percent_to_sigma` maps [0, 1] to a part of the run, it sees that part only, in the proportions it would have seen
-it anyway.
+The host's trainer draws each noise level as `model_sampling.percent_to_sigma(u)` with u uniform in [0, 1]. A clone
+whose `percent_to_sigma` maps [0, 1] to a part of the run makes it draw from that part only, with unchanged relative
+frequency.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from comfy.patcher_extension import WrappersMP
 
 from .checks.choices import check_choice
 from .checks.inputs import check_model
 from .errors import StitchError
+from .host.model_options import is_stitched
+from .resolution.model import scale_of
 from .trajectory import timestep_of
 
 UNITS = ("steps", "timestep", "sigma")
@@ -35,7 +36,7 @@ class TrainingInterval:
     unit: str = "steps"
 
     def check(self) -> None:
-        """Raise StitchError unless the interval is one."""
+        """Raise StitchError unless the interval is valid."""
         check_choice("unit", self.unit, UNITS)
         for name, value in (("start", self.start), ("end", self.end)):
             if not isinstance(value, (int, float)):
@@ -97,13 +98,13 @@ def _percent(level: float, top: float, level_of_percent: Callable[[float], float
 
 
 class IntervalSampling:
-    """Mixed into a model's own sampling class."""
+    """Mixin for a model's own sampling class."""
 
     percents: tuple[float, float]  # of the interval's start and end
     levels: tuple[float, float]  # their sigmas, the lower first
 
     def percent_to_sigma(self, percent: float) -> float:
-        """The host's, and within the interval while gradients are recorded, which is in training only."""
+        """The host's; mapped into the interval while gradients are recorded, that is, in training only."""
         own: Any = super()
         if not torch.is_grad_enabled():
             return own.percent_to_sigma(percent)
@@ -114,15 +115,20 @@ class IntervalSampling:
 
 
 def limit_training(model: Any, interval: TrainingInterval) -> Any:
-    """A clone of `model` that the host's LoRA training sees in `interval` only; it samples as before.
+    """A clone of `model` that is trained in `interval` only; sampling is unchanged.
 
     Raises StitchError.
     """
     check_model("model", model)
-    if model.wrappers.get(WrappersMP.OUTER_SAMPLE, {}).get("tstitch"):
+    if is_stitched(model):
         raise StitchError(
             "model is already stitched from several models, and a LoRA is trained on one: connect the model of the"
             " stage itself."
+        )
+    if scale_of(model) < 1:
+        raise StitchError(
+            f"model is asked at {scale_of(model):g} of the resolution in sampling, and a LoRA is trained at the size of"
+            " its pictures: connect the model as it is before Low-Resolution Model, and train on smaller pictures."
         )
     base = model.get_model_object("model_sampling")
     if isinstance(base, IntervalSampling):

@@ -1,9 +1,10 @@
-"""Reads the noise levels of a run off the host's tensors, once, before sampling."""
+"""Reads the noise levels of a run from the host's tensors, once, before sampling."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -11,12 +12,14 @@ from comfy.samplers import KSampler
 from torch import Tensor
 
 from .checks.choices import check_choice
+from .errors import StitchError
+from .host.noise_levels import Mixing
 from .schedule import Trajectory
 
 
 @dataclass(frozen=True)
 class FullSchedule:
-    """Where a run stands in the schedule it is a part of, where the node knows."""
+    """Position of a run in the full schedule, for nodes that know it."""
 
     total_steps: int
     first_step: int = 0
@@ -26,30 +29,36 @@ def read_trajectory(sigmas: Tensor, model_sampling: Any, full_schedule: FullSche
     """The levels of `sigmas` (T + 1,) as plain numbers.
 
     Without `full_schedule`, the run counts as whole when it starts within one step of the noisiest level and ends
-    without noise; else fractions are taken of the noise range (the host's `percent_to_sigma`).
+    without noise; else fractions are taken of the noise range (the host's `percent_to_sigma`), and the number of its
+    first step is known only where it starts there, or where the noise rises.
     """
-    levels = tuple(float(sigma) for sigma in sigmas.cpu())
+    levels = tuple(sigmas.tolist())
     timesteps = timesteps_of(levels, model_sampling)
-    if full_schedule is None and _is_whole(levels, timesteps, model_sampling):
-        full_schedule = FullSchedule(len(levels) - 1)
+    first_step: int | None = 0 if _starts_whole(levels, timesteps) else None
+    total_steps: int | None = None
+    if full_schedule is not None:
+        first_step, total_steps = full_schedule.first_step, full_schedule.total_steps
+    elif first_step == 0 and levels[-1] <= float(model_sampling.sigma_min) * (1 + 1e-4):
+        total_steps = len(levels) - 1
     return Trajectory(
         sigmas=levels,
         timesteps=timesteps,
         sigma_of_fraction=lambda fraction: float(model_sampling.percent_to_sigma(fraction)),
-        first_step=full_schedule.first_step if full_schedule else 0,
-        total_steps=full_schedule.total_steps if full_schedule else None,
+        first_step=first_step,
+        total_steps=total_steps,
+        noises=noises_of(levels, model_sampling),
     )
 
 
 def timestep_of(sigma: float, model_sampling: Any) -> float:
-    """As `timesteps_of`, of one level."""
+    """As `timesteps_of`, for one level."""
     return timesteps_of([sigma], model_sampling)[0]
 
 
 def timesteps_of(sigmas: Sequence[float], model_sampling: Any) -> tuple[float, ...]:
     """Noise levels t in [0, 1]: the host's timestep over its largest, or over its range where that is not above 0.
 
-    A few models count towards the image, so that their timestep is largest without noise.
+    A few models count the other way: their timestep is largest without noise.
     """
     bottom, top = float(model_sampling.sigma_min), float(model_sampling.sigma_max)
     levels = torch.tensor([bottom, top, *(bottom if sigma <= 0 else sigma for sigma in sigmas)])
@@ -59,17 +68,57 @@ def timesteps_of(sigmas: Sequence[float], model_sampling: Any) -> tuple[float, .
     return tuple(0.0 if sigma <= 0 else (t - bottom) / (top - bottom) for sigma, t in zip(sigmas, found, strict=True))
 
 
-def _is_whole(levels: tuple[float, ...], timesteps: tuple[float, ...], model_sampling: Any) -> bool:
-    if len(levels) < 2 or levels[-1] > float(model_sampling.sigma_min) * (1 + 1e-4):
+def noises_of(sigmas: Sequence[float], model_sampling: Any) -> tuple[float, ...]:
+    """The share of noise r / (1 + r), with r the ratio of noise to signal: it means the same for every model."""
+    pairs = map(Mixing.of(model_sampling).at, sigmas)
+    return tuple(b / (a + b) if a > 0 else 1.0 for a, b in pairs)
+
+
+def sigma_of_noise(noise: float, model_sampling: Any) -> float:
+    """The other way round."""
+    found = Mixing.of(model_sampling)
+    return found.sigma_of_ratio(noise / (1 - noise)) if noise < 1 else found.sigma_max
+
+
+def sigma_of_timestep(t: float, model_sampling: Any) -> float:
+    """The other way round: the sigma of a noise level t in [0, 1]."""
+    bottom, top = (
+        float(model_sampling.timestep(torch.tensor(float(sigma))))
+        for sigma in (model_sampling.sigma_min, model_sampling.sigma_max)
+    )
+    if bottom < top:
+        bottom = min(bottom, 0.0)
+    return float(model_sampling.sigma(torch.tensor(bottom + t * (top - bottom))))
+
+
+def _starts_whole(levels: tuple[float, ...], timesteps: tuple[float, ...]) -> bool:
+    if len(levels) < 2:
         return False
+    if levels[-1] > levels[0]:
+        return True
     one_step_up = timesteps[0] + (timesteps[0] - timesteps[1])
     return one_step_up >= 1 - 1e-3
 
 
 def check_sampler(sampler_name: str, scheduler: str) -> None:
-    """Raise StitchError for a name that the host's KSampler does not know, and would take its first one for."""
+    """Raise StitchError for an unknown name, for which the host's KSampler would silently use its first choice."""
     check_choice("sampler_name", sampler_name, KSampler.SAMPLERS)
     check_choice("scheduler", scheduler, KSampler.SCHEDULERS)
+
+
+def check_sigmas(name: str, sigmas: Any) -> None:
+    """Raise StitchError unless `sigmas` are noise levels that fall from step to step."""
+    if not isinstance(sigmas, Tensor) or sigmas.ndim != 1:
+        raise StitchError(f"{name} is of type {type(sigmas).__name__}, not SIGMAS: connect BasicScheduler or its like.")
+    levels = [float(sigma) for sigma in sigmas.cpu()]
+    if len(levels) < 2:
+        raise StitchError(f"{name} holds no step: connect a scheduler with one step or more.")
+    for before, now in pairwise(levels):
+        if not now < before:
+            raise StitchError(
+                f"{name} must fall from step to step, but {before:g} comes before {now:g}: connect a scheduler that"
+                " leads to the image."
+            )
 
 
 def ksampler_schedule(

@@ -38,6 +38,11 @@ def write_results(name: str, rows: Iterable[Row], **setting: Any) -> None:
     lines = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)
     path = results_path(name)
     path.parent.mkdir(exist_ok=True)
+    replace_text(path, f'{head},\n "rows": [\n{lines}\n ]\n}}\n')
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Whole or not at all."""
     partial = path.with_suffix(".partial")
-    partial.write_text(f'{head},\n "rows": [\n{lines}\n ]\n}}\n', encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)

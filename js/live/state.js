@@ -11,13 +11,15 @@
  * @property {[number, number][]} intervals [stage, steps]
  * @property {number[]} sigmas
  * @property {number[]} timesteps
+ * @property {number[]} [noises]
  * @property {boolean} finished
  * @property {number} step
  * @property {number} stage
  * @property {number[]} stepsPerStage that are done
+ * @property {number[]} [weakCallsPerStage] answers of the weak model that guides a stage
  * @property {number[]} secondsPerStage
  * @property {(number | null)[]} secondsPerStep of each stage; null for one that has not been measured
- * @property {string | null} [levelsKey] not the server's: what the graph was like that the levels are of
+ * @property {string | null} [levelsKey] not the server's: fingerprint of the graph that the levels belong to
  */
 
 /**
@@ -28,6 +30,7 @@
  * @property {number} stage the one at work, 0 is the first in run order
  * @property {number[]} secondsPerStage so far
  * @property {number[]} stepsPerStage that are done
+ * @property {number[]} weakCallsPerStage answers of the weak model that guides a stage
  * @property {string[]} names of the models' inputs, in run order
  * @property {number | null} restSeconds null where a model that is still to come has not been measured
  * @property {boolean} finished
@@ -35,7 +38,8 @@
  * @property {[number, number][]} intervals [stage, steps] in order
  * @property {number[]} sigmas levels of the run, one more than there are steps
  * @property {number[]} timesteps
- * @property {string | null} levelsKey what the graph was like that the levels are of; null where that is not known
+ * @property {number[]} [noises]
+ * @property {string | null} levelsKey fingerprint of the graph that the levels belong to; null where that is not known
  */
 
 /**
@@ -44,18 +48,21 @@
  */
 export function liveState(message) {
   const pace = message.secondsPerStep;
-  const { step, steps, stage, stepsPerStage, secondsPerStage, names, finished, intervals, sigmas, timesteps } = message;
+  const { step, steps, stage, stepsPerStage, secondsPerStage, names, finished, intervals, sigmas, timesteps, noises } =
+    message;
   return {
     step,
     steps,
     stage,
     secondsPerStage,
     stepsPerStage,
+    weakCallsPerStage: message.weakCallsPerStage ?? stepsPerStage.map(() => 0),
     names,
     finished,
     intervals,
     sigmas,
     timesteps,
+    noises,
     levelsKey: message.levelsKey ?? null,
     restSeconds: finished ? 0 : seconds(remaining(message), pace),
     savedSeconds: finished ? saved(stepsPerStage, pace) : null,

@@ -3,49 +3,13 @@
 import { chipColumns, fitText, percent, secondsText, tickStride } from "./layout.js";
 import { colourOf, textColourOn } from "./palette.js";
 
-/**
- * What of a run is shown while it goes on, and after it.
- * @typedef {object} LiveState
- * @property {number} step steps that are done
- * @property {number} steps
- * @property {number} stage the one at work
- * @property {number[]} secondsPerStage
- * @property {number[]} stepsPerStage
- * @property {string[]} names
- * @property {number | null} restSeconds
- * @property {boolean} finished
- * @property {number | null} savedSeconds against the finishing model alone
- * @property {[number, number][]} intervals [stage, steps] in order
- * @property {number[]} [sigmas] the levels of the run, one more than there are steps
- * @property {number[]} [timesteps]
- * @property {string | null} levelsKey what the graph was like that the levels are of; null where that is not known
- */
-
-/**
- * @typedef {object} View
- * @property {string | null} error a sentence in place of the bar
- * @property {string} status
- * @property {number} width of the bar
- * @property {number} steps
- * @property {import("./schedule.js").Interval[]} intervals
- * @property {string[]} names of the stages
- * @property {number[]} counts steps of each stage; empty where they are not known
- * @property {{step: number, text: string}[]} marks of the ruler
- * @property {{boundary: number, label: string, text: string}[]} handles
- * @property {number | null} dragged handle
- * @property {boolean} leaving whether letting go removes the dragged handle
- * @property {number | null} hover step under the pointer
- * @property {boolean} hasOneSplit always: none can be added or removed
- * @property {boolean} canPaint
- * @property {number | null} brush stage that a drag paints
- * @property {boolean} canClear whether there is a pattern that the node itself holds
- * @property {LiveState | null} live
- * @property {boolean} editing whether a drag is going on, in which the steps matter more than the last run
- */
+/** @typedef {import("../live/state.js").LiveState} LiveState */
+/** @typedef {import("./view.js").View} View */
 
 /** Pixels of a segment that the handles at its ends may cover. */
 const HANDLE_ROOM = 6;
 
+const ORDERS = "Write a usual order of the models into the pattern";
 const USE = "Drag a handle to move a split; Shift for fine steps.";
 const COUNT_USE = " Double click adds a split where a model waits for one; drag a handle out to remove it.";
 const PAINT_USE = " Hold Alt, or choose a model below, and drag to paint steps: that writes the pattern.";
@@ -89,6 +53,9 @@ export class Drawing {
   constructor() {
     this.root = element("div", "timeline");
     this.status = element("div", "status");
+    this.said = element("span", "said");
+    this.orders = /** @type {HTMLSelectElement} */ (element("select", "orders", { title: ORDERS, "aria-label": ORDERS }));
+    this.status.append(this.said, this.orders);
     this.bar = element("div", "bar", { role: "group", "aria-label": "Which model runs which steps" });
     this.segments = element("div", "segments");
     this.ticks = element("div", "ticks");
@@ -123,6 +90,7 @@ export class Drawing {
     this.showHover(view);
     this.showProgress(view);
     this.showStatus(view);
+    this.showOrders(view);
     this.showChips(view);
   }
 
@@ -181,12 +149,29 @@ export class Drawing {
     const right = element("span", live?.finished ? "good" : "right");
     const asked = hover !== null || editing; // about a step: its answer gets the room
     right.textContent = live && !asked ? liveText(live) : "";
-    this.status.replaceChildren(left, right);
+    this.said.replaceChildren(left, right);
     if (canClear && (!live || live.finished)) {
       const clear = element("button", "clear", { type: "button", title: "Clear the pattern: the splits count again." });
       clear.textContent = "clear pattern";
-      this.status.append(clear);
+      this.said.append(clear);
     }
+  }
+
+  /**
+   * Made anew only where they have changed, or a list that is open would close.
+   * @param {View} view
+   */
+  showOrders({ orders, hover, editing, live, canClear }) {
+    const asked = hover !== null || editing || (live !== null && (!live.finished || canClear)); // for the room
+    this.orders.style.display = orders.length && !asked ? "" : "none";
+    const texts = JSON.stringify(orders);
+    if (this.orders.dataset.orders === texts) {
+      return;
+    }
+    this.orders.dataset.orders = texts;
+    const title = new Option("orders", "", true, true);
+    title.hidden = title.disabled = true;
+    this.orders.replaceChildren(title, ...orders.map(({ name, pattern }) => new Option(name, pattern)));
   }
 
   /** @param {View} view */
@@ -284,9 +269,10 @@ function chipText(steps, stage, live) {
  * @param {number} stage
  * @param {LiveState} live
  */
-function detailText(stage, { secondsPerStage, stepsPerStage }) {
+function detailText(stage, { secondsPerStage, stepsPerStage, weakCallsPerStage }) {
   const [seconds, steps] = [secondsPerStage[stage] ?? 0, stepsPerStage[stage] ?? 0];
-  return `${steps} steps of ${secondsText(seconds / Math.max(steps, 1))} = ${secondsText(seconds)}`;
+  const guided = weakCallsPerStage?.[stage] ? `, the weak model answered ${weakCallsPerStage[stage]} times` : "";
+  return `${steps} steps of ${secondsText(seconds / Math.max(steps, 1))} = ${secondsText(seconds)}${guided}`;
 }
 
 /** @param {LiveState} live */

@@ -6,7 +6,9 @@
 import {
   countsLevels,
   intervalsOf,
-  isReached,
+  isPast,
+  isShare,
+  levelsIn,
   levelsAndSplits,
   resolve,
   roundHalfUp,
@@ -23,13 +25,17 @@ const FINE_DECIMALS = 3;
 const FINE_DIGITS = 4;
 
 /**
- * Where the splits lie on the bar, or null where they have no place on it: noise that rises, or levels not known yet.
+ * Where the splits lie on the bar, or null where they have no place on it: noise that rises, levels not known yet, or
+ * counts of steps that this run is only a later part of.
  * @param {Spec} spec
  * @param {Run} run
  * @returns {number[] | null}
  */
 export function boundariesOf(spec, run) {
   if (spec.pattern.length) {
+    if (!countsSteps(run)) {
+      return null;
+    }
     return intervalsOf(resolve(spec, run)).slice(1).map((interval) => interval.start);
   }
   if (!canSplit(spec.unit, run)) {
@@ -39,14 +45,25 @@ export function boundariesOf(spec, run) {
 }
 
 /**
+ * Whether the steps of the whole schedule are those of the bar, as far as they are run, so that a pattern can be painted.
+ * @param {Run} run
+ */
+export function countsSteps({ steps, firstStep, totalSteps }) {
+  return firstStep === 0 && (totalSteps === null || totalSteps === steps);
+}
+
+/**
  * @param {string} unit
  * @param {Run} run
  */
 export function canSplit(unit, run) {
+  if (unit === "step") {
+    return run.firstStep !== null;
+  }
   if (!countsLevels(unit, run)) {
     return true;
   }
-  const levels = unit === "timestep" ? run.timesteps : run.sigmas;
+  const levels = levelsIn(unit, run);
   if (!levels || (unit === "steps" && !run.sigmaOfFraction)) {
     return false;
   }
@@ -61,11 +78,11 @@ export function canSplit(unit, run) {
 function boundaryOf(split, unit, run) {
   if (countsLevels(unit, run)) {
     const [levels, [level]] = levelsAndSplits({ stages: 2, splits: [split], unit, pattern: [] }, run);
-    const found = levels.slice(0, -1).findIndex((start) => isReached(start, level));
+    const found = levels.slice(0, -1).findIndex((start) => isPast(start, level, unit));
     return found < 0 ? run.steps : found;
   }
   const step = unit === "steps" ? roundHalfUp(split * Number(run.totalSteps)) : split;
-  return clamp(step - run.firstStep, 0, run.steps);
+  return clamp(step - Number(run.firstStep), 0, run.steps);
 }
 
 /**
@@ -77,18 +94,23 @@ function boundaryOf(split, unit, run) {
  */
 export function splitAt(boundary, unit, run) {
   if (unit === "step") {
-    return boundary + run.firstStep;
+    return boundary + Number(run.firstStep);
   }
   if (!countsLevels(unit, run)) {
-    return roundFraction(boundary + run.firstStep, Number(run.totalSteps));
+    return roundFraction(boundary + Number(run.firstStep), Number(run.totalSteps));
   }
   if (unit === "steps") {
     return fractionAtLevel(boundary, run);
   }
-  const levels = /** @type {number[]} */ (unit === "timestep" ? run.timesteps : run.sigmas);
-  const low = boundary < run.steps ? levels[boundary] : 0;
-  const high = boundary > 0 ? levels[boundary - 1] : unit === "timestep" ? 1 : Infinity;
-  return roundest(low, high, (value) => boundaryOf(value, unit, run) === boundary);
+  if (boundary === run.steps) {
+    return 0;
+  }
+  if (boundary === 0 && isShare(unit)) {
+    return 1;
+  }
+  const levels = /** @type {number[]} */ (levelsIn(unit, run));
+  const high = boundary > 0 ? levels[boundary - 1] : Infinity;
+  return roundest(levels[boundary], high, (value) => boundaryOf(value, unit, run) === boundary);
 }
 
 /**
@@ -136,19 +158,20 @@ function fractionAtLevel(boundary, run) {
 }
 
 /**
- * The number with the fewest decimals from `low` up to `high` that `fits`.
+ * The number with the fewest decimals above `low`, up to `high`, that `fits`.
  * @param {number} low
  * @param {number} high
  * @param {(value: number) => boolean} fits
  */
 function roundest(low, high, fits) {
   for (let decimals = 0; decimals <= 2 * DECIMALS; decimals++) {
-    const value = Number((Math.ceil(low * 10 ** decimals - 1e-9) / 10 ** decimals).toFixed(decimals));
+    const scale = 10 ** decimals;
+    const value = (Math.floor(low * scale + 1e-9) + 1) / scale;
     if (value <= high && fits(value)) {
       return value;
     }
   }
-  return low;
+  return high;
 }
 
 /**
@@ -160,18 +183,18 @@ function roundest(low, high, fits) {
 export function valueAt(position, unit, run) {
   const place = clamp(position, 0, run.steps);
   if (unit === "step") {
-    return Math.round(place) + run.firstStep;
+    return Math.round(place) + Number(run.firstStep);
   }
   if (unit === "steps") {
     if (run.totalSteps !== null) {
-      return Number(((place + run.firstStep) / run.totalSteps).toFixed(FINE_DECIMALS));
+      return Number(((place + Number(run.firstStep)) / run.totalSteps).toFixed(FINE_DECIMALS));
     }
     return splitAt(Math.round(place), unit, run);
   }
-  const levels = /** @type {number[]} */ (unit === "timestep" ? run.timesteps : run.sigmas);
+  const levels = /** @type {number[]} */ (levelsIn(unit, run));
   const step = Math.min(Math.floor(place), run.steps - 1);
   const level = levels[step] + (place - step) * (levels[step + 1] - levels[step]);
-  return unit === "timestep" ? Number(level.toFixed(FINE_DECIMALS)) : Number(level.toPrecision(FINE_DIGITS));
+  return isShare(unit) ? Number(level.toFixed(FINE_DECIMALS)) : Number(level.toPrecision(FINE_DIGITS));
 }
 
 /**
@@ -278,7 +301,7 @@ export function addBoundary(spec, run, boundary) {
  */
 export function canAdd(spec, run) {
   if (spec.pattern.length) {
-    return stepsOfPattern(spec.pattern) === run.steps;
+    return countsSteps(run) && stepsOfPattern(spec.pattern) === run.steps;
   }
   return spec.splits.length < spec.stages - 1 && canSplit(spec.unit, run);
 }

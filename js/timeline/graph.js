@@ -172,24 +172,58 @@ export function valueOf(node, name) {
   if (!isLinked(node, name)) {
     return widgetOf(node, name)?.value;
   }
-  let reader = node;
-  let input = node.inputs.find((/** @type {any} */ each) => each.widget?.name === name);
+  return linkedValue(node.graph, node.inputs.find((/** @type {any} */ each) => each.widget?.name === name).link);
+}
+
+/**
+ * @param {Graph} start
+ * @param {number} id
+ * @returns {any} undefined where it is only known in a run
+ */
+function linkedValue(start, id) {
+  let graph = start;
+  let link = id;
   for (let count = 0; count < LONGEST_WALK; count++) {
-    const origin = originOf(reader.graph, input.link);
+    const origin = originOf(graph, link);
     if (!origin) {
-      return promotedWidget(reader.graph, input.link)?.value;
+      return promotedWidget(graph, link)?.value;
     }
-    reader = origin.node;
-    const value = widgetOf(reader, "value");
-    if (value && !isLinked(reader, "value")) {
+    const { node } = origin;
+    if (node.type === "TStitchSplitSteps") {
+      return splitSteps(node, origin.slot);
+    }
+    // The page's own primitive names its widget after the one that it took over.
+    const value = node.type === "PrimitiveNode" ? node.widgets?.[0] : widgetOf(node, "value");
+    if (value && !isLinked(node, "value")) {
       return value.value;
     }
-    if (!value && !isReroute(reader)) {
+    if (!value && !isReroute(node)) {
       return undefined;
     }
-    input = value ? reader.inputs.find((/** @type {any} */ each) => each.widget?.name === "value") : reader.inputs[0];
+    const input = value
+      ? node.inputs.find((/** @type {any} */ each) => each.widget?.name === "value")
+      : node.inputs[0];
+    graph = node.graph;
+    link = input.link;
   }
   return undefined;
+}
+
+/**
+ * What Split Steps gives: all steps as a text, or the first one.
+ * @param {GraphNode} node
+ * @param {number} slot
+ */
+function splitSteps(node, slot) {
+  const others = (node.inputs ?? []).filter((/** @type {any} */ { widget, link }) => !widget && link != null);
+  const steps = [
+    valueOf(node, "step_1"),
+    ...others.map((/** @type {any} */ { link }) => linkedValue(node.graph, link)),
+  ];
+  if (steps.some((step) => step === undefined)) {
+    return undefined;
+  }
+  return slot === 0 ? steps.join(", ") : steps[0];
 }
 
 /**

@@ -47,9 +47,12 @@ export function percent(step, steps) {
  * @param {Run} run
  */
 export function markText(boundary, unit, run) {
-  const at = boundary + run.firstStep;
+  const at = boundary + (run.firstStep ?? 0);
   if (unit === "timestep" && run.timesteps) {
     return general(Number(run.timesteps[boundary].toFixed(2)));
+  }
+  if (unit === "noise" && run.noises) {
+    return general(Number(run.noises[boundary].toFixed(2)));
   }
   if (unit === "sigma" && run.sigmas) {
     return general(Number(run.sigmas[boundary].toPrecision(3)));

@@ -10,9 +10,11 @@ import { runOf } from "./schedule.js";
  * @typedef {object} Levels
  * @property {number[]} sigmas
  * @property {number[]} timesteps
+ * @property {number[]} [noises] absent from older servers
  * @property {number} first_step
  * @property {number} total_steps
  * @property {boolean} whole
+ * @property {boolean} [starts] whether the run starts where the whole schedule does
  * @property {number[]} fraction_sigmas
  */
 
@@ -95,11 +97,12 @@ function wholeSteps(plan) {
 export function plannedRun(plan, levels, knowsWhole) {
   if (levels) {
     const steps = levels.sigmas.length - 1;
-    const known = { sigmas: levels.sigmas, timesteps: levels.timesteps, sigmaOfFraction: fractionTable(levels) };
+    const { sigmas, timesteps, noises = null } = levels;
+    const known = { sigmas, timesteps, noises, sigmaOfFraction: fractionTable(levels) };
     if (knowsWhole) {
       return runOf(steps, { ...known, firstStep: levels.first_step, totalSteps: levels.total_steps });
     }
-    return runOf(steps, { ...known, totalSteps: levels.whole ? steps : null });
+    return runOf(steps, { ...known, firstStep: levels.starts ? 0 : null, totalSteps: levels.whole ? steps : null });
   }
   const total = wholeSteps(plan);
   const firstStep = Math.min(total - plan.steps + plan.start, total - 1);
@@ -107,7 +110,8 @@ export function plannedRun(plan, levels, knowsWhole) {
   if (knowsWhole) {
     return runOf(steps, { firstStep, totalSteps: total });
   }
-  return runOf(steps, { totalSteps: firstStep === 0 && steps === total ? steps : null });
+  const starts = firstStep === 0;
+  return runOf(steps, { firstStep: starts ? 0 : null, totalSteps: starts && steps === total ? steps : null });
 }
 
 /**

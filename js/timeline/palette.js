@@ -1,6 +1,7 @@
 /**
- * Colours of the stages in run order: Okabe and Ito's palette, which people with any kind of colour blindness can tell
- * apart (Wong, Nature Methods 8, 441, 2011). Its black is left out, which a dark theme would swallow.
+ * Colours of the models in run order, the same as in the figures (tstitch/views/plots.py): Okabe and Ito's palette, which
+ * people with any kind of colour vision can tell apart (Wong, Nature Methods 8, 441, 2011). Without its black, which a
+ * dark theme would swallow.
  */
 const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999"];
 

@@ -4,7 +4,17 @@
  */
 
 export const MAX_STAGES = 8;
-export const UNITS = ["steps", "step", "timestep", "sigma"];
+export const UNITS = ["steps", "step", "timestep", "sigma", "noise"];
+
+/** Units in which splits are noise levels. */
+const FALLING = ["timestep", "sigma", "noise"];
+
+/** Units that go from 0 to 1, and what a number in them is. */
+const MEANINGS = new Map([
+  ["steps", "a fraction of the steps"],
+  ["timestep", "a noise level t"],
+  ["noise", "a share of noise"],
+]);
 
 /** A noise level this close (relative) to a boundary is the boundary. */
 const LEVEL_TOLERANCE = 1e-5;
@@ -24,7 +34,8 @@ export class ScheduleError extends Error {}
  * @property {number} steps
  * @property {number[] | null} sigmas levels between the steps, one more than there are steps; null where not known
  * @property {number[] | null} timesteps the same levels as t in [0, 1], 1 = pure noise
- * @property {number} firstStep of the full schedule
+ * @property {number[] | null} noises the same levels as the share of noise r / (1 + r), r = noise to signal
+ * @property {number | null} firstStep of the full schedule; null where a later part of an unknown one is seen
  * @property {number | null} totalSteps of the full schedule; null where only a part of an unknown one is seen
  * @property {((fraction: number) => number) | null} sigmaOfFraction the host's percent_to_sigma
  */
@@ -49,7 +60,8 @@ export class ScheduleError extends Error {}
  * @returns {Run} a whole run whose noise levels are not known, unless `more` says otherwise
  */
 export function runOf(steps, more = {}) {
-  return { steps, sigmas: null, timesteps: null, firstStep: 0, totalSteps: steps, sigmaOfFraction: null, ...more };
+  const unknown = { sigmas: null, timesteps: null, noises: null, sigmaOfFraction: null };
+  return { steps, ...unknown, firstStep: 0, totalSteps: steps, ...more };
 }
 
 /** @param {string} text */
@@ -104,6 +116,20 @@ export function readSplits(text) {
 }
 
 /**
+ * The number that a text holds, as a widget or a link has it.
+ * @param {string} name
+ * @param {string} text
+ * @throws {ScheduleError}
+ */
+export function readNumber(name, text) {
+  const word = strip(text);
+  if (!NUMBER.test(word)) {
+    throw new ScheduleError(`${name} must be a number such as 0.4, got "${word}".`);
+  }
+  return Number(word);
+}
+
+/**
  * @param {number[]} splits
  * @param {string} unit
  * @param {string} [name]
@@ -121,7 +147,7 @@ export function checkSplits(splits, unit, name = "splits") {
     if ((unit === "steps" || unit === "step") && later < earlier) {
       throw new ScheduleError(`${name} must rise: ${general(earlier)} comes before ${general(later)}.`);
     }
-    if ((unit === "timestep" || unit === "sigma") && later > earlier) {
+    if (FALLING.includes(unit) && later > earlier) {
       throw new ScheduleError(
         `${name} in unit ${unit} must fall, as the noise does: ${general(earlier)} comes before ${general(later)}.`,
       );
@@ -138,8 +164,8 @@ function checkSplit(split, unit, name) {
   if (!Number.isFinite(split) || split < 0) {
     throw new ScheduleError(`${name} must be zero or above, got ${general(split)}.`);
   }
-  if ((unit === "steps" || unit === "timestep") && split > 1) {
-    const what = unit === "steps" ? "a fraction of the steps" : "a noise level t";
+  const what = MEANINGS.get(unit);
+  if (what && split > 1) {
     throw new ScheduleError(
       `${name} in unit ${unit} is ${what} from 0 to 1, got ${general(split)}: lower it, or set unit to` +
         ` ${unit === "steps" ? "step" : "sigma"}.`,
@@ -188,7 +214,8 @@ export function resolve(spec, run) {
     return ownersOfPattern(spec.pattern, run);
   }
   if (countsLevels(spec.unit, run)) {
-    return ownersOfLevels(...levelsAndSplits(spec, run));
+    const [levels, splits] = levelsAndSplits(spec, run);
+    return levels.slice(0, -1).map((start) => splits.filter((split) => isPast(start, split, spec.unit)).length);
   }
   if (!isMonotone(run)) {
     throw new ScheduleError(
@@ -206,7 +233,24 @@ export function resolve(spec, run) {
  * @param {Run} run
  */
 export function countsLevels(unit, run) {
-  return unit === "sigma" || unit === "timestep" || (unit === "steps" && run.totalSteps === null);
+  return FALLING.includes(unit) || (unit === "steps" && run.totalSteps === null);
+}
+
+/**
+ * The levels of the run in a unit that counts them.
+ * @param {string} unit
+ * @param {Run} run
+ */
+export function levelsIn(unit, run) {
+  return { timestep: run.timesteps, noise: run.noises }[unit] ?? (isShare(unit) ? null : run.sigmas);
+}
+
+/**
+ * Whether levels in `unit` go from 1 to 0.
+ * @param {string} unit
+ */
+export function isShare(unit) {
+  return unit === "timestep" || unit === "noise";
 }
 
 /**
@@ -216,10 +260,14 @@ export function countsLevels(unit, run) {
  * @returns {[number[], number[]]}
  */
 export function levelsAndSplits({ splits, unit }, run) {
-  const levels = unit === "timestep" ? run.timesteps : run.sigmas;
+  const levels = levelsIn(unit, run);
   const { sigmaOfFraction } = run;
   if (!levels || (unit === "steps" && !sigmaOfFraction)) {
     throw new ScheduleError("The noise levels of this run are not known before its first run: run it once.");
+  }
+  if (isShare(unit)) {
+    // pure noise is where all begins: there, the earlier stage has nothing to do
+    return [levels, splits.map((split) => (split < 1 ? split : Infinity))];
   }
   if (unit !== "steps" || !sigmaOfFraction) {
     return [levels, splits];
@@ -228,21 +276,15 @@ export function levelsAndSplits({ splits, unit }, run) {
 }
 
 /**
- * A step belongs to the stage of the level it starts from; on the split itself, to the later stage.
- * @param {number[]} levels
- * @param {number[]} splits
- */
-function ownersOfLevels(levels, splits) {
-  return levels.slice(0, -1).map((start) => splits.filter((split) => isReached(start, split)).length);
-}
-
-/**
- * Whether the noise has fallen to `split` at a step that starts from `start`.
+ * Whether a step that starts from the level `start` lies after a split. On the split itself it is still the earlier
+ * stage's, as the authors of Wan 2.2 count, whose first model has t >= 0.875; but where the split is a fraction of the
+ * steps, its level is where the later stage's first step begins.
  * @param {number} start
  * @param {number} split
+ * @param {string} unit
  */
-export function isReached(start, split) {
-  return start <= split * (1 + LEVEL_TOLERANCE);
+export function isPast(start, split, unit) {
+  return unit === "steps" ? start <= split * (1 + LEVEL_TOLERANCE) : start < split * (1 - LEVEL_TOLERANCE);
 }
 
 /**
@@ -250,20 +292,25 @@ export function isReached(start, split) {
  * @param {Spec} spec
  * @param {Run} run
  */
-function stepBounds({ splits, unit }, run) {
-  const total = run.totalSteps ?? run.steps;
+function stepBounds({ splits, unit }, { totalSteps, firstStep }) {
   if (unit === "steps") {
-    return splits.map((split) => roundHalfUp(split * total) - run.firstStep);
+    return splits.map((split) => roundHalfUp(split * Number(totalSteps)) - Number(firstStep));
   }
-  const beyond = splits.find((split) => split > total);
+  const beyond = totalSteps === null ? undefined : splits.find((split) => split > totalSteps);
   if (beyond !== undefined) {
     throw new ScheduleError(
-      `The split at step ${general(beyond)} lies beyond the ${total} steps of this run: lower it, or use unit` +
+      `The split at step ${general(beyond)} lies beyond the ${totalSteps} steps of this run: lower it, or use unit` +
         " steps, which counts in fractions.",
     );
   }
-  const first = run.totalSteps === null ? 0 : run.firstStep;
-  return splits.map((split) => split - first);
+  if (firstStep === null && splits.some((split) => split > 0)) {
+    throw new ScheduleError(
+      `The split at step ${general(Math.max(...splits))} counts from the start of the whole schedule, but this run is a` +
+        " later part of one whose steps are not known here: set unit to steps (a fraction of the whole)," +
+        " timestep or sigma.",
+    );
+  }
+  return splits.map((split) => split - (firstStep ?? 0));
 }
 
 /** @param {Spec["pattern"]} pattern */
@@ -272,24 +319,36 @@ export function stepsOfPattern(pattern) {
 }
 
 /**
+ * The pattern stands for the whole schedule, of which `run` may be a part.
  * @param {Spec["pattern"]} pattern
  * @param {Run} run
  */
 function ownersOfPattern(pattern, run) {
-  const total = stepsOfPattern(pattern);
-  if (total !== run.steps) {
-    throw new ScheduleError(
-      `The pattern adds up to ${total} steps, but this run has ${run.steps}: change the counts, or the` +
-        " steps of the sampler.",
-    );
-  }
   if (!isMonotone(run)) {
     throw new ScheduleError(
       "The sigmas of this run both rise and fall, so a pattern of steps cannot be followed: clear the" +
         " pattern and set unit to timestep or sigma.",
     );
   }
-  return pattern.flatMap(({ stage, steps }) => Array(steps).fill(stage));
+  const { steps, firstStep, totalSteps } = run;
+  const total = stepsOfPattern(pattern);
+  const bounds = pattern.slice(0, -1).map((_, index) => stepsOfPattern(pattern.slice(0, index + 1)));
+  if (firstStep === null) {
+    const shares = { stages: 0, unit: "steps", pattern: [], splits: bounds.map((bound) => bound / total) };
+    const [levels, splits] = levelsAndSplits(shares, run);
+    const entries = levels.slice(0, -1).map((start) => splits.filter((split) => isPast(start, split, "steps")).length);
+    return entries.map((entry) => pattern[entry].stage);
+  }
+  const isWhole = firstStep === 0 && totalSteps === steps;
+  if (totalSteps === null ? total < steps : total !== steps && total !== totalSteps) {
+    const place = isWhole || totalSteps === null ? `has ${steps}` : `is ${steps} steps of a schedule of ${totalSteps}`;
+    throw new ScheduleError(
+      `The pattern adds up to ${total} steps, but this run ${place}: change the counts, or the steps of the sampler.`,
+    );
+  }
+  const scale = totalSteps !== null && total === steps ? totalSteps / total : 1;
+  const places = bounds.map((bound) => roundHalfUp(bound * scale) - firstStep);
+  return Array.from({ length: steps }, (_, step) => pattern[places.filter((place) => step >= place).length].stage);
 }
 
 /** @param {Run} run */

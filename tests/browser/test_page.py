@@ -86,3 +86,24 @@ def test_the_help_of_a_node_opens_with_its_picture(page: ComfyPage, shot: Callab
     expect(picture).to_have_js_property("naturalWidth", Image.open(HELP / f"{kind}.png").width)
     shot(f"help-{kind}")
     page.page.keyboard.press("n")  # closes the panel it is in
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        ("TStitchKSampler", "fraction", 0.4063),
+        ("TStitchPlan", "budget", 0.02),
+        ("TStitchCalibrate", "tolerance", 0.0125),
+        ("TStitchGuidance", "start_percent", 0.0625),
+        ("TStitchLowResolution", "scale", 0.3333),
+        ("TStitchTrainingInterval", "end", 0.4375),
+    ],
+)
+def test_a_number_that_is_typed_keeps_its_decimals(page: ComfyPage, kind: str, name: str, value: float) -> None:
+    """The page hands what is typed to the widget's callback, which rounds it."""
+    node = page.add(kind)
+    page.evaluate(
+        "([id, name, value]) => driver.locate(id).widgets.find((widget) => widget.name === name).callback(value)",
+        [node, name, value],
+    )
+    assert page.widgets(node)[name] == value

@@ -47,7 +47,7 @@ class Timeline:
 
     @property
     def status(self) -> str:
-        return self.find("status > :first-child").inner_text()
+        return self.find("left").inner_text()
 
     def expect_handles(self, *steps: int) -> None:
         handles = self.find("handle")
@@ -259,6 +259,18 @@ def test_painting_writes_a_pattern(schedule: Timeline) -> None:
     schedule.expect_handles(6, 12)
 
 
+def test_a_usual_order_is_written_into_the_pattern(schedule: Timeline) -> None:
+    page, node = schedule.page, schedule.node
+    schedule.find("orders").select_option(label="large, small, large")
+    schedule.expect_texts(pattern="3x4 1x4 2x4 3x8", splits="0.3, 0.6")
+    schedule.find("orders").select_option(label="small, large")
+    schedule.expect_texts(pattern="1x4 2x4 3x12")
+    schedule.undo()
+    schedule.expect_texts(pattern="3x4 1x4 2x4 3x8")
+    page.connect(page.add("PrimitiveString", (50, 500), value="1x5 3x15"), 0, node, "pattern")
+    expect(schedule.find("orders")).to_be_hidden()
+
+
 def test_a_brush_ends_with_its_model(schedule: Timeline) -> None:
     schedule.find("chip").nth(2).click()
     schedule.page.disconnect(schedule.node, "model_2")
@@ -284,7 +296,7 @@ def test_the_steps_are_those_of_a_sampler_that_runs(schedule: Timeline, mode: in
     first = page.node_of_type("KSampler")
     page.connect(schedule.node, "MODEL", page.add("KSampler", (1200, 50), steps=33), "model")
     page.evaluate(SET_MODE, [first, mode])
-    expect(schedule.find("status > :first-child")).to_have_text("33 steps")
+    expect(schedule.find("left")).to_have_text("33 steps")
 
 
 def test_texts_changed_from_outside_are_drawn(schedule: Timeline) -> None:
@@ -296,7 +308,7 @@ def test_texts_changed_from_outside_are_drawn(schedule: Timeline) -> None:
         "splits in unit sigma must fall, as the noise does: 0.1 comes before 0.9."
     )
     page.set_widget(node, "splits", "0.9, 0.1")
-    schedule.expect_handles(2, 18)
+    schedule.expect_handles(3, 19)  # the steps that start on 0.9 and 0.1 are the earlier model's
     page.set_widget(node, "pattern", "1x2 nonsense")
     expect(schedule.find("message")).to_contain_text('pattern must look like "1x8 2x12"')
     schedule.expect_texts(pattern="1x2 nonsense")
@@ -315,25 +327,25 @@ def test_models_are_called_by_their_files(page: ComfyPage) -> None:
 
 def test_hovering_shows_step_and_noise_level(schedule: Timeline) -> None:
     schedule.mouse.move(*schedule.point(10.5))
-    expect(schedule.find("status")).to_have_text(re.compile(r"^step 11 · t 0\.5 · . 0\.5 · B"))  # exact: all are flows
+    expect(schedule.find("left")).to_have_text(re.compile(r"^step 11 · t 0\.5 · . 0\.5 · B"))  # exact: all are flows
     schedule.page.set_widget(schedule.page.node_of_type("KSampler"), "scheduler", "beta")
-    expect(schedule.find("status")).to_have_text(re.compile(r"^step 11 · t 0\.\d+ · . 0\.\d+ · B"))
+    expect(schedule.find("left")).to_have_text(re.compile(r"^step 11 · t 0\.\d+ · . 0\.\d+ · B"))
 
 
 def test_levels_of_unknown_models_are_marked_as_a_guess(page: ComfyPage) -> None:
     line = Timeline(page, page.add("TStitchKSampler", steps=STEPS, scheduler="karras"))
     line.mouse.move(*line.point(0.5))
-    expect(line.find("status")).to_have_text(re.compile(r"^step 1 · t . 1 · . . 14\.61 · small_model"))
+    expect(line.find("left")).to_have_text(re.compile(r"^step 1 · t . 1 · . . 14\.61 · small_model"))
 
 
 def test_stitch_guiders_read_the_scheduler_of_their_sampler(page: ComfyPage) -> None:
     node = page.add("TStitchGuiders", (400, 50))
     line = Timeline(page, node)
-    expect(line.find("status")).to_have_text("20 steps assumed: connect a sampler")
+    expect(line.find("left")).to_have_text("20 steps assumed: connect a sampler")
     sampler = page.add("SamplerCustomAdvanced", (800, 50))
     page.connect(node, "GUIDER", sampler, "guider")
     page.connect(page.add("BasicScheduler", (400, 400), steps=12), "SIGMAS", sampler, "sigmas")
-    expect(line.find("status")).to_have_text("12 steps")
+    expect(line.find("left")).to_have_text("12 steps")
     line.expect_handles(5)
 
 
@@ -349,14 +361,14 @@ def test_steps_that_no_sampler_tells_are_those_of_the_pattern(page: ComfyPage) -
     page.connect(node, "MODEL", sampler, "model")
     page.connect(scheduler, "SIGMAS", split, "sigmas")
     page.connect(split, 1, sampler, "sigmas")
-    expect(line.find("status > :first-child")).to_have_text("10 steps assumed: the sampler's are known only in a run")
+    expect(line.find("left")).to_have_text("10 steps assumed: the sampler's are known only in a run")
     expect(line.find("segment")).to_have_count(2)
 
 
 def test_a_pattern_that_does_not_fit_invites_no_double_click(schedule: Timeline, page: ComfyPage) -> None:
     page.set_widget(schedule.node, "pattern", "1x8 2x8")
     expect(schedule.find("message")).to_contain_text("adds up to 16 steps, but this run has 20")
-    expect(schedule.find("status > :first-child")).to_have_text("20 steps")
+    expect(schedule.find("left")).to_have_text("20 steps")
     schedule.double_click(12)
     schedule.expect_texts(pattern="1x8 2x8")
 
@@ -365,9 +377,51 @@ def test_a_setting_over_a_link_is_named(page: ComfyPage) -> None:
     """Its value is computed, so nothing on the page tells how much of the schedule is run."""
     node = page.add("TStitchKSamplerAdvanced", (400, 50), steps=STEPS)
     line = Timeline(page, node)
-    expect(line.find("status > :first-child")).to_have_text("20 steps")
+    expect(line.find("left")).to_have_text("20 steps")
     page.connect(page.add("StringLength", (50, 500)), 0, node, "start_at_step")
-    expect(line.find("status > :first-child")).to_have_text("20 steps; start_at_step comes over a link")
+    expect(line.find("left")).to_have_text("20 steps; start_at_step comes over a link")
+
+
+NUMBERS = (("PrimitiveInt", 5), ("PrimitiveFloat", 5.0), ("PrimitiveString", "5"))
+
+
+@pytest.mark.parametrize(("source", "value"), NUMBERS)
+def test_a_split_over_a_link_of_any_kind_of_number_is_shown(
+    page: ComfyPage, source: str, value: int | float | str
+) -> None:
+    for kind, name, final in (
+        ("TStitchKSampler", "fraction", "model"),
+        ("TStitchModelSchedule", "splits", "final_model"),
+    ):
+        page.clear()
+        node = page.add(kind, (400, 50), unit="step")
+        page.connect(page.add("TStitchLoadStarter", (50, 50), model="XL"), "MODEL", node, final)
+        page.connect(page.add(source, (50, 500), value=value), 0, node, name)
+        for _ in range(2):  # and when it is opened again
+            line = Timeline(page, node)
+            expect(line.find("left")).to_contain_text("set over a link")
+            first = line.find("segment").first
+            expect(first).to_have_attribute("style", re.compile(r"width: 25%"))
+            page.load(page.workflow())
+
+
+@pytest.mark.parametrize(("kind", "name"), [("TStitchKSampler", "fraction"), ("TStitchModelSchedule", "splits")])
+def test_the_pages_own_primitive_takes_the_widget_over(page: ComfyPage, kind: str, name: str) -> None:
+    node = page.add(kind, (400, 50))
+    page.connect(page.add("PrimitiveNode", (50, 500)), 0, node, name)
+    page.settle()
+    primitive = page.node_of_type("PrimitiveNode")
+    own = "id => driver.locate(id).widgets[0].type"
+    taken = "([id, name]) => driver.locate(id).widgets.find((widget) => widget.name === name).type"
+    assert page.evaluate(own, primitive) == page.evaluate(taken, [node, name])
+    page.evaluate(
+        "([id, value]) => { driver.locate(id).widgets[0].value = value; }",
+        [primitive, "0.25" if name == "splits" else 0.25],
+    )
+    line = Timeline(page, node)
+    expect(line.find("left")).to_contain_text("set over a link")
+    expect(line.find("segment").first).to_have_attribute("style", re.compile(r"width: 25%"))
+    assert float(page.prompt()[node]["inputs"][name]) == 0.25
 
 
 def test_a_pattern_that_only_a_run_knows_is_shown_with_it(page: ComfyPage) -> None:
@@ -378,7 +432,7 @@ def test_a_pattern_that_only_a_run_knows_is_shown_with_it(page: ComfyPage) -> No
     page.connect(joined, 0, node, "pattern")
     expect(line.find("bar")).to_contain_text("pattern comes over a link, so the bar cannot show it before the run.")
     page.run()
-    expect(line.find("status > :first-child")).to_have_text("20 steps in the last run · set over a link")
+    expect(line.find("left")).to_have_text("20 steps in the last run · set over a link")
     expect(line.find("segment")).to_have_count(2)
     line.expect_handles()
 
@@ -396,7 +450,7 @@ def test_names_and_steps_are_found_through_a_subgraph(schedule: Timeline, shot: 
     page.settle(2)
     page.evaluate("() => app.canvas.setGraph(app.graph.nodes.find(node => node.subgraph).subgraph)")
     page.settle(3)
-    expect(schedule.find("status")).to_have_text("20 steps")
+    expect(schedule.find("left")).to_have_text("20 steps")
     assert [name.strip() for name in schedule.find("chip > :nth-child(2)").all_inner_texts()] == ["S", "B", "XL"]
     shot("timeline-in-a-subgraph")
     page.evaluate("() => app.canvas.setGraph(app.graph.rootGraph ?? app.graph)")
@@ -419,7 +473,7 @@ def test_the_widgets_of_a_subgraph_count_inside_it(sampler: Timeline) -> None:
     )
     page.settle(3)
     try:
-        expect(sampler.find("status > :first-child")).to_have_text("12 steps · set over a link")
+        expect(sampler.find("left")).to_have_text("12 steps · set over a link")
         expect(sampler.find("segment")).to_have_count(2)
     finally:
         page.evaluate("() => app.canvas.setGraph(app.graph.rootGraph)")
@@ -544,10 +598,13 @@ def test_a_pattern_can_be_cleared_after_a_run(schedule: Timeline, shot: Callable
     expect(schedule.find("clear")).to_have_count(0)
     live(page, node, **THREE, names=THREE_NAMES, finished=True, savedSeconds=3.2)
     expect(schedule.find("status")).to_contain_text("6.0 s · saved 3.2 s (35 %)")
+    expect(schedule.find("orders")).to_be_hidden()  # the figures need the room
     shot("timeline-clear-after-a-run")
     schedule.find("clear").click()
     schedule.expect_texts(pattern="")
     expect(schedule.find("clear")).to_have_count(0)
+    schedule.mouse.move(5, 5)
+    expect(schedule.find("orders")).to_be_visible()
 
 
 def test_a_pattern_over_a_link_cannot_be_cleared_here(schedule: Timeline) -> None:

@@ -137,6 +137,29 @@ def test_the_errors_of_a_shifted_model_are_those_of_the_formula(kind: ModelType)
     assert found.order() == "small-first"
 
 
+def test_own_sigmas_take_the_place_of_steps_and_scheduler() -> None:
+    base, small = gaussian_model(), gaussian_model(std=0.5)
+    sigmas = sigmas_of(base, Settings(1, 1, 5, 1.0, "euler", "karras"))
+    found, expected = measured(small, base, sigmas=sigmas), measured(small, base, steps=5, scheduler="karras")
+    assert found.noise_error == expected.noise_error
+    assert (found.steps, found.scheduler) == (5, "own sigmas")
+    assert Calibration.from_json(found.to_json()) == found
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "part"),
+    [
+        (torch.tensor([0.0, 1.0, 2.0]), "sigmas must fall from step to step, but 0 comes before 1"),
+        (torch.tensor([1.0]), "sigmas holds no step"),
+        ([1.0, 0.0], "sigmas is of type list, not SIGMAS"),
+    ],
+    ids=str,
+)
+def test_sigmas_that_lead_nowhere_are_refused(sigmas: Any, part: str) -> None:
+    with pytest.raises(StitchError, match=part):
+        measured(gaussian_model(), gaussian_model(), sigmas=sigmas)
+
+
 def test_means_and_spreads_are_over_seeds_and_batch() -> None:
     models = gaussian_model(std=0.5), gaussian_model()
     both = measured(*models, seeds=2)
@@ -313,7 +336,7 @@ def pack_module(node: Any, name: str) -> Any:
     """A module of the pack as the host loaded it."""
     import sys
 
-    return sys.modules[node.__module__.removesuffix(".nodes.calibration") + "." + name]
+    return sys.modules[node.__module__.rpartition(".nodes.")[0] + "." + name]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch
 from comfy.model_base import ModelType
 from torch import Tensor, nn
 
+from tstitch.resolution.model import low_resolution
 from tstitch_testing.halves import cfg_guider, halves, normal_sigmas, whole
 from tstitch_testing.host import extra_nodes, run_node
 from tstitch_testing.models import GaussianConfig, patcher_of
@@ -81,3 +82,15 @@ def test_compiling_the_stitched_model_compiles_the_finishing_one() -> None:
     expected = sample(stitched([small, large]))
     torch.testing.assert_close(sample(compiled(stitched([small, large]), compilations)), expected)
     assert compilations
+
+
+def test_two_sizes_of_one_model_are_compiled_once_each() -> None:
+    """Two graphs, and no further one in the steps and runs to come."""
+    compilations: list[Any] = []
+    plain = model(0.1)
+    expected = sample(stitched([low_resolution(plain, 0.5), plain], pattern="1x3 2x3"))
+    stage = compiled(plain, compilations)
+    joined = stitched([low_resolution(stage, 0.5), stage], pattern="1x3 2x3")
+    for _ in range(2):
+        torch.testing.assert_close(sample(joined), expected)
+        assert len(compilations) == 2

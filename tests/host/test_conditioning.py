@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import comfy.gligen
-import comfy.hooks
 import comfy.model_base
 import comfy.model_patcher
 import pytest
@@ -15,11 +14,11 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import Timestep
 from comfy.model_base import ModelType
 from torch import Tensor
 
-from tstitch.checks.inputs import check_pooled_texts
+from tstitch.checks.compatibility import check_pooled_texts, parts_of
 from tstitch.errors import StitchError
 from tstitch.stitch.guider import StitchedGuider
 from tstitch_testing.halves import cfg_guider, halves, normal_sigmas, whole
-from tstitch_testing.models import conditioning
+from tstitch_testing.models import conditioning, hooked
 from tstitch_testing.sampling import stitch_of, stitched
 from tstitch_testing.unets import CONTEXT_WIDTH, controlnet, randomise, unet_model, with_control
 
@@ -38,25 +37,11 @@ class Orbit(comfy.model_base.SV3D_p):
 def test_a_model_that_looks_at_the_noise_is_not_asked_for_pooled_text() -> None:
     guider = cfg_guider(unet_model(1), positive=[[torch.zeros(1, 1, 5), {"elevation": [0.0], "azimuth": [1.0]}]])
     guider.model_patcher.model = Orbit()
-    check_pooled_texts(["model_1"], [guider])
+    check_pooled_texts(parts_of(["model_1"], [guider]))
 
 
 def controlled(control: Any, value: float = 0.4) -> Any:
     return with_control(conditioning(value), control)
-
-
-def hooked(strengths: list[tuple[float, float]], guarantee_steps: int = 1) -> Any:
-    """Conditioning with LoRA weights that follow keyframes (start, strength)."""
-    hook = comfy.hooks.WeightHook(strength_model=1.0, strength_clip=0.0)
-    hook.need_weight_init = False
-    weights = {key: w for key, w in unet_model(1).model_state_dict().items() if key.endswith("in_layers.2.weight")}
-    hook.weights = {key: ("diff", (0.5 * w.flip(0),)) for key, w in weights.items()}
-    group, keyframes = comfy.hooks.HookGroup(), comfy.hooks.HookKeyframeGroup()
-    group.add(hook)
-    for start, strength in strengths:
-        keyframes.add(comfy.hooks.HookKeyframe(strength, start, guarantee_steps))
-    group.set_keyframes_on_hooks(keyframes)
-    return [[tensor, {**values, "hooks": group}] for tensor, values in conditioning(0.4)]
 
 
 def gligen() -> Any:
@@ -85,8 +70,8 @@ CONDITIONINGS: dict[str, Callable[[], Any]] = {
     "control": lambda: controlled(controlnet(3)),
     "control_in_a_range": lambda: controlled(controlnet(3).set_cond_hint(HINT, 0.7, (0.2, 0.7))),
     "two_controls": lambda: controlled(controlnet(3).set_previous_controlnet(controlnet(4))),
-    "hooks": lambda: hooked([(0.0, 1.0)]),
-    "hooks_with_keyframes": lambda: hooked([(0.0, 0.2), (0.3, 1.0), (0.4, -0.5), (0.8, 0.6)], 0),
+    "hooks": lambda: hooked(unet_model(1), [(0.0, 1.0)]),
+    "hooks_with_keyframes": lambda: hooked(unet_model(1), [(0.0, 0.2), (0.3, 1.0), (0.4, -0.5), (0.8, 0.6)], 0),
     "gligen": gligen,
 }
 HINT = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(8))
@@ -108,7 +93,7 @@ def test_conditioning_is_every_stages(name: str) -> None:
 @pytest.mark.parametrize("share", [True, False], ids=["one_model", "equal_models"])
 def test_conditioning_of_a_model_stitched_with_itself(name: str, pattern: str, share: bool) -> None:
     guaranteed = [(0.0, 0.2), (0.1, 1.0), (0.2, -0.5), (0.3, 0.6)]
-    make = CONDITIONINGS.get(name, lambda: hooked(guaranteed, 1))
+    make = CONDITIONINGS.get(name, lambda: hooked(unet_model(1), guaranteed, 1))
     model, positive = unet_model(1), make()
     sigmas = normal_sigmas(model, STEPS)
     expected = whole(cfg_guider(model, positive=positive), latent, sigmas, sampler="dpmpp_2m")
@@ -120,7 +105,7 @@ def test_conditioning_of_a_model_stitched_with_itself(name: str, pattern: str, s
 @pytest.mark.parametrize("pattern", ["1x3 2x3", "2x3 1x3"])
 def test_hooks_are_patched_once_a_turn(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where two stages share their weights, only a change of turn patches them anew."""
-    model, conds = unet_model(1), hooked([(0.0, 1.0)])
+    model, conds = unet_model(1), hooked(unet_model(1), [(0.0, 1.0)])
     patched: list[Any] = []
     patch_hooks = comfy.model_patcher.ModelPatcher.patch_hooks
     monkeypatch.setattr(

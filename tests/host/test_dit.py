@@ -28,6 +28,7 @@ from tstitch.families.dit.checkpoint import read_dit
 from tstitch.families.dit.model import build_dit
 from tstitch.families.dit.network import DiT, DiTConfig
 from tstitch.families.shared.attention import ATTENTION_TAKES_OPTIONS
+from tstitch.families.shared.model_file import ModelFile
 from tstitch_testing.checkpoints import (
     computing_as_the_original,
     diffusers_dit,
@@ -404,7 +405,7 @@ def test_a_bad_file_is_named_with_the_finding(case: str, tmp_path: Path) -> None
     make, finding = BAD_FILES[case]
     path = make(original_weights(DIT), tmp_path)
     with pytest.raises(StitchError, match=re.escape(finding)) as error:
-        read_dit(path, f"folder/{path.name}", heads=2)
+        read_dit(ModelFile(path, f"folder/{path.name}"), heads=2)
     assert f"folder/{path.name}" in str(error.value)
     assert "\n" not in str(error.value)
     assert not list(tmp_path.glob("*.ran"))

@@ -109,9 +109,15 @@ RESTART = torch.tensor([10.0, 5.0, 2.0, 8.0, 3.0, 0.0])
 wrong("a pattern too short", lambda kit: ksample(kit.schedule(pattern="1x2 2x2"), steps=5), SHORT)
 wrong("a pattern too long", lambda kit: ksample(kit.schedule(pattern="1x2 2x2"), steps=3), SHORT.replace("5:", "3:"))
 wrong(
-    "a pattern for the part of a run",
-    lambda kit: ksample(kit.schedule(pattern="1x2 2x2"), steps=5, start_step=2),
-    SHORT.replace("5:", "3:"),
+    "a pattern too short for the start of a run",
+    lambda kit: ksample(kit.schedule(pattern="1x2 2x2"), steps=8, last_step=6),
+    SHORT.replace("5:", "6:"),
+)
+wrong(
+    "a step for the end of a run",
+    lambda kit: ksample(kit.schedule(splits="3", unit="step"), steps=5, start_step=2),
+    "The split at step 3 counts from the start of the whole schedule, but this run is a later part of one whose steps"
+    " are not known here: set unit to steps (a fraction of the whole), timestep or sigma.",
 )
 wrong(
     "a pattern of guiders too short",
@@ -163,8 +169,11 @@ wrong(
     lambda kit: kit.ksampler(fraction=float("nan")),
     "fraction must be zero or above, got nan.",
 )
-wrong("no fraction", lambda kit: kit.ksampler(fraction=None), "fraction must be a number, got None.")
-wrong("a fraction as text", lambda kit: kit.ksampler(fraction="0.4"), "fraction must be a number, got '0.4'.")
+NUMBER = "fraction must be a number such as 0.4, got "
+wrong("no fraction", lambda kit: kit.ksampler(fraction=None), NUMBER + "None.")
+wrong("a fraction as words", lambda kit: kit.ksampler(fraction="half "), NUMBER + '"half".')
+wrong("two fractions as text", lambda kit: kit.advanced(fraction="0.2 0.4"), NUMBER + '"0.2 0.4".')
+wrong("a fraction that is true", lambda kit: kit.ksampler(fraction=True), NUMBER + "True.")
 wrong(
     "half a step",
     lambda kit: kit.ksampler(fraction=2.5, unit="step"),
@@ -175,7 +184,7 @@ wrong(
     lambda kit: kit.ksampler(fraction=875.0, unit="timestep"),
     "fraction in unit timestep is a noise level t from 0 to 1, got 875: lower it, or set unit to sigma.",
 )
-UNIT = "unit must be one of steps, step, timestep, sigma, got percent."
+UNIT = "unit must be one of steps, step, timestep, sigma, noise, got percent."
 wrong("an unknown unit", lambda kit: kit.ksampler(unit="percent"), UNIT)
 wrong("an unknown unit, advanced", lambda kit: kit.advanced(unit="percent"), UNIT)
 MEMORY = "memory must be one of auto, keep, swap, got fast."
@@ -185,9 +194,9 @@ wrong("an unknown memory policy of a schedule", lambda kit: kit.schedule(memory=
 wrong("an unknown memory policy of guiders", lambda kit: kit.guiders(memory="fast"), MEMORY)
 wrong("no memory policy", lambda kit: kit.schedule(memory=None), MEMORY.replace("fast", "None"))
 wrong(
-    "splits as a number",
-    lambda kit: kit.schedule(splits=0.4),
-    "splits must be text, got 0.4: write it, or connect a STRING.",
+    "no splits",
+    lambda kit: kit.schedule(splits=None),
+    "splits must be text or a number, got None: write it, or connect an INT or a FLOAT.",
 )
 wrong(
     "no pattern",

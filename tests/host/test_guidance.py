@@ -15,9 +15,13 @@ from torch import Tensor
 
 from tstitch.errors import StitchError
 from tstitch.guidance.model import MODES, Guidance, guided_model
+from tstitch.page.progress import progress
+from tstitch.planning.identity import model_identity
 from tstitch.resolution.model import low_resolution
-from tstitch_testing.models import calls_of, conditioning, gaussian_model
-from tstitch_testing.sampling import ksample, stitched
+from tstitch.stitch.model import ModelStage, stitch_model
+from tstitch_testing.host import extra_nodes, run_node
+from tstitch_testing.models import calls_of, conditioning, constant_model, gaussian_model
+from tstitch_testing.sampling import ksample, stitch_of, stitched
 from tstitch_testing.unets import unet_model
 
 pytestmark = [pytest.mark.host, pytest.mark.filterwarnings("ignore")]
@@ -135,6 +139,15 @@ def test_every_policy_draws_the_same_and_leaves_nothing(memory: str) -> None:
     assert torch.equal(ksample(guided, steps=4), expected)
 
 
+def test_the_weak_model_is_left_as_it_was() -> None:
+    """Its identity too, by which measurements are remembered."""
+    large, small = gaussian_model(0.6, 0.9), gaussian_model(0.1, 0.5)
+    before = model_identity(small)
+    ksample(guided_model(large, small, Guidance(CHEAP)))
+    assert model_identity(small) == before
+    assert small.model_options == gaussian_model().model_options
+
+
 def test_a_variant_of_the_model_guides_it() -> None:
     """The model itself with a patch: both share one network, and each answer is its own."""
     large, other = unet_model(), unet_model()
@@ -189,6 +202,100 @@ def test_a_model_at_a_lower_resolution_guides_itself() -> None:
     assert not torch.allclose(found, ksample(large, steps=4, latent=latent))
     reduced = low_resolution(guided_model(large, unet_model(seed=3), Guidance(WEAK, 0.2, 0.8)), 0.5)
     assert ksample(reduced, steps=4, latent=latent).isfinite().all()
+
+
+def timed() -> list[Any]:
+    """Two prompts, one after another."""
+    return [
+        [conditioning(0.9)[0][0], {"start_percent": 0.0, "end_percent": 0.45}],
+        [conditioning(-0.7)[0][0], {"start_percent": 0.45, "end_percent": 1.0}],
+    ]
+
+
+#: What is guided, of a large model and its form at a lower resolution.
+GUIDED = {
+    "joined": lambda large, reduced: stitched([reduced, large], pattern="1x7 2x5"),
+    "alone": lambda large, reduced: reduced,
+}
+
+
+@pytest.mark.parametrize("guided", GUIDED)
+@pytest.mark.parametrize("scale", [1, 0.5, 0.25])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_weak_model_of_any_size_answers_about_the_same_noise(guided: str, scale: float, mode: str) -> None:
+    """Constant pictures have one mean at every size, whichever of the two models is asked at fewer pixels."""
+
+    def run(smaller: Any) -> Tensor:
+        large, weak = constant_model(0.6, 0.9), constant_model(0.1, 0.5, ModelType.FLOW)
+        model = guided_model(GUIDED[guided](large, smaller(large, 0.5)), smaller(weak, scale), Guidance(mode, 0, 0.9))
+        latent = torch.full((1, 4, 16, 24), 0.5)
+        return ksample(model, steps=12, latent=latent, positive=timed(), denoise=0.6).mean(dim=(-2, -1))
+
+    found = run(low_resolution)
+    torch.testing.assert_close(found, run(lambda model, scale: model), atol=1e-4, rtol=1e-3)
+
+
+def test_a_weak_model_sees_masks_and_areas_at_its_own_size() -> None:
+    large, weak = unet_model(), unet_model(seed=3)
+    mask = torch.zeros(1, 64, 64)
+    mask[..., 32:] = 1
+    positive = [
+        [conditioning(0.4)[0][0], {"mask": mask, "mask_strength": 0.8, "set_area_to_bounds": False}],
+        [conditioning(0.9)[0][0], {"area": (8, 8, 4, 4), "strength": 0.7}],
+        *conditioning(0.1),
+    ]
+    joined = stitched([low_resolution(large, 0.5), large])
+    found = ksample(
+        guided_model(joined, weak, Guidance()), steps=4, latent=torch.zeros(1, 4, 16, 16), positive=positive
+    )
+    assert found.isfinite().all()
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_context_windows_after_the_node_are_the_weak_models_too(place: str) -> None:
+    node = extra_nodes("nodes_context_windows").ContextWindowsManualNode
+    settings = {"context_length": 3, "context_overlap": 1, "context_stride": 1, "closed_loop": False, "dim": 2}
+
+    def windowed(model: Any) -> Any:
+        return run_node(node, model=model, context_schedule="standard_static", fuse_method="pyramid", **settings)[0]
+
+    large, weak = (gaussian_model(mean, 0.5, latent_format=comfy.latent_formats.Wan21()) for mean in (0.6, 0.1))
+    guided = {
+        "before": lambda: guided_model(windowed(large), weak, Guidance()),
+        "after": lambda: windowed(guided_model(large, weak, Guidance())),
+    }[place]()
+    ksample(guided, steps=4, latent=torch.zeros(1, 16, 7, 4, 4))
+    frames = [{x.shape[2] for x in model.model.diffusion_model.inputs} for model in (large, weak)]
+    assert frames == [{3}, {3} if place == "after" else {7}]
+    assert "context_handler" not in weak.model_options
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["stage", "whole run"])
+def test_the_report_tells_how_often_the_weak_model_answered(inside: bool) -> None:
+    small, large, weak = gaussian_model(0.3, 0.3), gaussian_model(0.6, 0.9), gaussian_model(0.1, 0.5)
+    stitch = stitch_of(2, pattern="1x3 2x5")
+    if inside:
+        model = stitch_model(guided_model(large, weak, Guidance()), [ModelStage(small)], stitch)
+    else:
+        model = guided_model(stitch_model(large, [ModelStage(small)], stitch), weak, Guidance(WEAK, 0.0, 0.8))
+    for _ in range(2):
+        weak.model.diffusion_model.calls.clear()
+        ksample(model, steps=8)
+        first, last = stitch.report.to_dict()["stages"]
+        assert (first["model_calls"], last["model_calls"]) == (3, 5)
+        found = [stage.get("weak_model_calls") for stage in (first, last)]
+        assert found == ([None, 5] if inside else [3, len(calls_of(weak)) - 3])
+        assert progress(stitch.report, True)["weakCallsPerStage"] == [count or 0 for count in found]
+    assert inside or 3 < len(calls_of(weak)) < 8
+
+
+def test_a_model_guided_in_two_runs_within_each_other_is_told_in_both() -> None:
+    small, large, weak = gaussian_model(0.3, 0.3), gaussian_model(0.6, 0.9), gaussian_model(0.1, 0.5)
+    inner, outer = stitch_of(2, pattern="1x2 2x6"), stitch_of(2, pattern="1x3 2x5")
+    nested = stitch_model(guided_model(large, weak, Guidance()), [ModelStage(small)], inner)
+    ksample(stitch_model(nested, [ModelStage(gaussian_model())], outer), steps=8)
+    assert [use.weak_calls for use in outer.report.uses] == [0, 5]
+    assert [use.weak_calls for use in inner.report.uses] == [0, 5]
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,7 @@ F8 = LDMShape()
 
 
 def load(path: Path, first_stage: Path | None = None, **options: Any) -> LoadedLDM:
-    other = (str(first_stage), first_stage.name) if first_stage else None
-    return load_ldm(str(path), path.name, other, **{"dtype": torch.float32, **options})
+    return load_ldm(path, first_stage, **{"dtype": torch.float32, **options})
 
 
 def raw(model: Any, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:

@@ -133,7 +133,8 @@ def by_guiders(pair: tuple[Any, Any], sampler: str, scheduler: str, variant: Var
         guiders.append(guider)
         calls_of(model).clear()
     sigmas = variant.sigmas(pair[1], sampler, scheduler)
-    stitched_guider = StitchedGuider(guiders[1], guiders[:1], stitch_of(2, pattern=halves(sigmas)))
+    middle = sigmas[(len(sigmas) - 1) // 2 - 1 :][:2].mean().item()  # a pattern would count the whole schedule
+    stitched_guider = StitchedGuider(guiders[1], guiders[:1], stitch_of(2, f"{middle:.9f}", "sigma"))
     noise = comfy.sample.prepare_noise(variant.latent, SEED)
     samples = stitched_guider.sample(
         noise,

@@ -33,14 +33,14 @@ from tstitch_testing.uvit_files import uvit_config, uvit_weights
 FAMILIES: dict[str, tuple[Callable[[], Any], Callable[[Path], Any]]] = {
     "DiT": (
         lambda: original_weights(dit_config(depth=1, classes=3, grid=2)),
-        lambda path: load_transformer(str(path), path.name, heads=2, dtype=torch.bfloat16)[0],
+        lambda path: load_transformer(path, heads=2, dtype=torch.bfloat16)[0],
     ),
     "U-ViT": (
         lambda: uvit_weights(uvit_config(pairs=1, classes=3, grid=2)),
-        lambda path: load_transformer(str(path), path.name, heads=2, dtype=torch.bfloat16)[0],
+        lambda path: load_transformer(path, heads=2, dtype=torch.bfloat16)[0],
     ),
     "BK-SDM": (lambda: bksdm_unet("tiny").state_dict(), lambda path: load_bksdm(path, dtype=torch.bfloat16)),
-    "LDM": (lambda: ldm_weights(LDMShape()), lambda path: load_ldm(str(path), path.name, dtype=torch.bfloat16).model),
+    "LDM": (lambda: ldm_weights(LDMShape()), lambda path: load_ldm(path, dtype=torch.bfloat16).model),
 }
 
 

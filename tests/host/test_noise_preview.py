@@ -72,7 +72,10 @@ def test_the_place_in_the_full_schedule() -> None:
     late = preview_levels(PlannedRun(8, "normal", start=3))
     assert (late["first_step"], late["total_steps"], late["whole"]) == (3, 8, False)
     assert preview_levels(PlannedRun(8, "normal", end=6))["whole"]
-    assert not preview_levels(PlannedRun(8, "normal", end=6, leftover_noise=True))["whole"]
+    left = preview_levels(PlannedRun(8, "normal", end=6, leftover_noise=True))
+    assert (left["whole"], left["starts"]) == (False, True)
+    assert not half["starts"]
+    assert not late["starts"]
 
 
 def test_fractions_are_the_hosts() -> None:

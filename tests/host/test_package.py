@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from benchmarks.measure.start import start_host
-from dev import PACK
+from devtools.project import PACK
 from scripts.client import Client
 from scripts.server import Server, free_port, running_server
 from scripts.workflow import nodes_of_type, to_prompt, with_inputs

@@ -15,8 +15,10 @@ import torch
 from comfy.model_base import ModelType
 from torch import Tensor
 
-from tstitch.host.noise_levels import _warn_once, conversion, mixing, same_mixing
+from tstitch.host.noise_levels import conversion, mixing, same_mixing, warn_once
+from tstitch.schedule import parse_pattern
 from tstitch.stitch.guider import StitchedGuider
+from tstitch.trajectory import FullSchedule
 from tstitch_testing.models import calls_of, conditioning, gaussian_model, patcher_of
 from tstitch_testing.sampling import stitch_of, stitched
 
@@ -74,6 +76,12 @@ def sample(model: Any, sigmas: Tensor, sampler: str = "dpmpp_2m", mask: Tensor |
     )
 
 
+def joined(models: list[Any], pattern: str = "", **options: Any) -> Any:
+    """Whose pattern counts the steps of the run, though its levels begin below the noisiest of some kinds."""
+    whole = FullSchedule(sum(steps for _, steps in parse_pattern(pattern, len(models)))) if pattern else None
+    return stitched(models, pattern=pattern, full_schedule=whole, **options)
+
+
 def relative_difference(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
 
@@ -85,9 +93,9 @@ def test_a_stage_of_another_kind_changes_nothing(lead: str, stage: str) -> None:
     early, late = "1x3 2x4", "2x3 1x4"  # late: at low noise, where the result hangs on the factor of x
     for sampler, pattern in (("dpmpp_2m", early), ("heun", early), ("euler_ancestral", early), ("euler", late)):
         large = KINDS[lead](0.6, 0.9)
-        expected = sample(stitched([KINDS[lead](0.1, 0.5), large], pattern=pattern), sigmas, sampler)
+        expected = sample(joined([KINDS[lead](0.1, 0.5), large], pattern=pattern), sigmas, sampler)
         small = KINDS[stage](0.1, 0.5)
-        found = sample(stitched([small, large], pattern=pattern), sigmas, sampler)
+        found = sample(joined([small, large], pattern=pattern), sigmas, sampler)
         assert relative_difference(found, expected) < TOLERANCE
         assert calls_of(small)
 
@@ -97,7 +105,7 @@ def test_kinds_may_take_turns(lead: str, stage: str) -> None:
     large, pattern = KINDS[lead](0.6, 0.9), "3x1 1x1 2x2 1x1 2x1 3x1"
     alike = [KINDS[lead](0.1, 0.5), KINDS[lead](0.3, 0.7), large]
     mixed = [KINDS[stage](0.1, 0.5), KINDS[lead](0.3, 0.7), large]
-    found, expected = (sample(stitched(models, pattern=pattern), sigmas_of(lead)) for models in (mixed, alike))
+    found, expected = (sample(joined(models, pattern=pattern), sigmas_of(lead)) for models in (mixed, alike))
     assert relative_difference(found, expected) < TOLERANCE
 
 
@@ -106,14 +114,14 @@ def test_a_noise_mask_is_applied_in_the_coordinates_of_the_lead(lead: str, stage
     mask = (torch.arange(30) % 3 != 0).float().reshape(1, 1, 6, 5)
     large = KINDS[lead](0.6, 0.9)
     mixed, alike = (
-        sample(stitched([KINDS[kind](0.1, 0.5), large]), sigmas_of(lead), mask=mask) for kind in (stage, lead)
+        sample(joined([KINDS[kind](0.1, 0.5), large]), sigmas_of(lead), mask=mask) for kind in (stage, lead)
     )
     assert relative_difference(mixed, alike) < TOLERANCE
 
 
 @pytest.mark.parametrize(("lead", "stage"), PAIRS)
 def test_fraction_1_is_the_small_model_alone_at_the_same_noise(lead: str, stage: str) -> None:
-    found = sample(stitched([KINDS[stage](0.1, 0.5), KINDS[lead](0.6, 0.9)], pattern="1x7"), sigmas_of(lead))
+    found = sample(joined([KINDS[stage](0.1, 0.5), KINDS[lead](0.6, 0.9)], pattern="1x7"), sigmas_of(lead))
     expected = sample(KINDS[stage](0.1, 0.5), sigmas_of(stage))
     assert relative_difference(found, expected) < TOLERANCE
 
@@ -121,7 +129,7 @@ def test_fraction_1_is_the_small_model_alone_at_the_same_noise(lead: str, stage:
 @pytest.mark.parametrize(("lead", "stage"), PAIRS)
 def test_the_stage_sees_its_own_levels(lead: str, stage: str) -> None:
     small, large = KINDS[stage](0.1, 0.5), KINDS[lead](0.6, 0.9)
-    sample(stitched([small, large], pattern="1x3 2x4"), sigmas_of(lead), "euler")
+    sample(joined([small, large], pattern="1x3 2x4"), sigmas_of(lead), "euler")
     levels = sigmas_of(stage)
     assert calls_of(small) == pytest.approx(levels[:3].tolist(), rel=1e-6)
     assert calls_of(large) == sigmas_of(lead)[3:-1].tolist()
@@ -173,7 +181,7 @@ def test_the_input_reaches_a_stage_of_equal_parameterization_as_it_is(lead: str,
     kept: list[Tensor] = []
     guiders = [SpyGuider.of(KINDS[kind](0.1, 0.5), seen) for kind in (stage, lead)]
     latent = torch.zeros(2, 4, 6, 5)
-    StitchedGuider(guiders[1], guiders[:1], stitch_of(2, pattern="1x3 2x4")).sample(
+    StitchedGuider(guiders[1], guiders[:1], stitch_of(2, pattern="1x3 2x4", full_schedule=FullSchedule(7))).sample(
         comfy.sample.prepare_noise(latent, 1), latent, comfy.samplers.KSAMPLER(euler), sigmas_of(lead), seed=1
     )
     assert len(seen) == len(RATIOS) - 1
@@ -190,7 +198,7 @@ def zero_terminal_snr(mean: float, std: float) -> Any:
 
 @pytest.fixture
 def warnings(caplog: pytest.LogCaptureFixture) -> Callable[[], Sequence[str]]:
-    _warn_once.cache_clear()
+    warn_once.cache_clear()
     caplog.set_level(logging.WARNING, "tstitch")
     return lambda: [record.getMessage() for record in caplog.records if record.name == "tstitch"]
 
@@ -199,7 +207,7 @@ def test_levels_beyond_a_stage_are_clamped_and_said_once(warnings: Callable[[], 
     small, large = gaussian_model(0.1, 0.5), zero_terminal_snr(0.6, 0.9)
     top, sigmas = float(small.model.model_sampling.sigma_max), torch.tensor([4000.0, 40.0, 8.0, 2.0, 0.5, 0.0])
     for _ in range(2):
-        sample(stitched([small, large], pattern="1x3 2x2"), sigmas, "euler")
+        sample(joined([small, large], pattern="1x3 2x2"), sigmas, "euler")
         assert calls_of(small) == pytest.approx([top, top, 8.0])
         calls_of(small).clear()
     assert torch.allclose(small.model.diffusion_model.sample_sigmas[0], torch.tensor([top, top, 8.0, 2.0, 0.5, 0.0]))
@@ -222,7 +230,7 @@ def test_a_solver_is_given_no_step_of_no_length(final: str, levels: list[float],
     """Two and more levels beyond the only model in use: clamped to one, they made dpmpp_2m divide by zero."""
     small = gaussian_model(0.1, 0.5)
     large = zero_terminal_snr(0.6, 0.9) if final == "zsnr" else KINDS["flow"](0.6, 0.9)
-    found = sample(stitched([small, large], pattern="1x5"), torch.tensor(levels))
+    found = sample(joined([small, large], pattern="1x5"), torch.tensor(levels))
     assert relative_difference(found, sample(small, torch.tensor(own))) < 1e-4
 
 
@@ -249,7 +257,7 @@ def test_pure_noise_of_a_flow_is_the_noisiest_level_of_the_stage(stage: str) -> 
     """t = 1 has no finite ratio of noise to signal."""
     small, large = KINDS[stage](0.1, 0.5), KINDS["flow"](0.6, 0.9)
     sigmas = torch.tensor([1.0, 0.9, 0.7, 0.4, 0.0])
-    found = sample(stitched([small, large], pattern="1x2 2x2"), sigmas, "euler")
+    found = sample(joined([small, large], pattern="1x2 2x2"), sigmas, "euler")
     assert torch.isfinite(found).all()
     top = float(small.model.model_sampling.sigma_max)
     assert calls_of(small) == pytest.approx([top, 9.0], rel=1e-5)
@@ -265,7 +273,7 @@ def test_pure_noise_of_a_flow_is_the_noisiest_level_of_the_stage(stage: str) -> 
 def test_the_noisiest_level_of_a_discrete_model_is_below_t_1(stage: str) -> None:
     small, large = KINDS[stage](0.1, 0.5), KINDS["eps"](0.6, 0.9)
     top = float(large.model.model_sampling.sigma_max)
-    sample(stitched([small, large], pattern="1x1 2x1"), torch.tensor([top, 1.0, 0.0]), "euler")
+    sample(joined([small, large], pattern="1x1 2x1"), torch.tensor([top, 1.0, 0.0]), "euler")
     assert calls_of(small) == pytest.approx([top / (1 + top)], rel=1e-6)
 
 
@@ -301,7 +309,7 @@ def test_a_mixture_that_nobody_knows_is_inverted_numerically(lead: str) -> None:
     model = gaussian_model(0.1, 0.5, sigma_min=0.001, sigma_max=1.57).model
     model.model_sampling = CosineSampling(model.model_config)
     small, large = patcher_of(model), KINDS[lead](0.6, 0.9)
-    found = sample(stitched([small, large], pattern="1x3 2x4"), sigmas_of(lead), "euler")
-    expected = sample(stitched([KINDS[lead](0.1, 0.5), large], pattern="1x3 2x4"), sigmas_of(lead), "euler")
+    found = sample(joined([small, large], pattern="1x3 2x4"), sigmas_of(lead), "euler")
+    expected = sample(joined([KINDS[lead](0.1, 0.5), large], pattern="1x3 2x4"), sigmas_of(lead), "euler")
     assert calls_of(small) == pytest.approx(torch.tensor(RATIOS[:3]).atan().tolist(), rel=1e-6)
     assert relative_difference(found, expected) < TOLERANCE

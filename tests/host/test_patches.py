@@ -152,6 +152,47 @@ def test_guidance_after_the_schedule_node_is_the_whole_runs(name: str, pattern: 
     assert torch.equal(sample(after), sample(before))
 
 
+def soften(sigma: Tensor, denoise_mask: Tensor, extra_options: dict[str, Any]) -> Tensor:
+    return denoise_mask * 0.75
+
+
+def masked(model: Any, function: Callable[..., Tensor]) -> Any:
+    changed = model.clone()
+    changed.set_model_denoise_mask_function(function)
+    return changed
+
+
+@pytest.mark.parametrize("where", ["first", "last", "both"])
+@pytest.mark.parametrize("pattern", ["1x3 2x3", "2x2 1x2 2x2", "1x6"])
+def test_a_mask_function_of_a_stage_acts_in_its_steps(where: str, pattern: str) -> None:
+    """One on the finishing model goes for models without their own too, if that model has a step."""
+    small, large = unet_model(1), unet_model(2)
+    sigmas = normal_sigmas(large, STEPS)
+    starts = [float(sigma) for sigma in sigmas[:-1]]
+    stages = [int(word[0]) for word in pattern.split() for _ in range(int(word[2:]))]
+
+    def by_step(sigma: Tensor, denoise_mask: Tensor, extra_options: dict[str, Any]) -> Tensor:
+        first = stages[min(range(STEPS), key=lambda step: abs(starts[step] - float(sigma[0])))] == 1
+        if (where == "first" and not first) or (where == "last" and 2 not in stages):
+            return denoise_mask
+        return denoise_mask * (0.5 if where == "both" and not first else 0.75)
+
+    own_small = small if where == "last" else masked(small, soften)
+    own_large = {
+        "first": large,
+        "last": masked(large, soften),
+        "both": masked(large, lambda _, mask, **more: mask * 0.5),
+    }
+    mask = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+    found = whole(
+        cfg_guider(stitched([own_small, own_large[where]], pattern=pattern)), latent, sigmas, denoise_mask=mask
+    )
+    expected = whole(
+        cfg_guider(masked(stitched([small, large], pattern=pattern), by_step)), latent, sigmas, denoise_mask=mask
+    )
+    assert torch.equal(found, expected)
+
+
 def counted(model: Any, calls: list[float]) -> Any:
     def count(args: dict[str, Any]) -> Tensor:
         calls.append(float(args["sigma"][0]))

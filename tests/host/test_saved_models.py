@@ -34,12 +34,12 @@ Loaded = tuple[Any, str]  # a MODEL and what it is in words
 
 
 def transformer(**options: Any) -> Callable[[Path], Loaded]:
-    return lambda path: load_transformer(str(path), path.name, dtype=torch.float32, **options)
+    return lambda path: load_transformer(path, dtype=torch.float32, **options)
 
 
 def ldm(**options: Any) -> Callable[[Path], Loaded]:
     def load(path: Path) -> Loaded:
-        loaded = load_ldm(str(path), path.name, dtype=torch.float32, **options)
+        loaded = load_ldm(path, dtype=torch.float32, **options)
         return loaded.model, loaded.description
 
     return load

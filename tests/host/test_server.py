@@ -17,10 +17,10 @@ import pytest
 import torch
 from PIL import Image
 
-from dev import PACK
+from devtools.project import PACK
 from scripts.client import Client, RunError, RunRecord
 from scripts.server import Server, free_port, running_server
-from scripts.workflow import nodes_of_type, to_prompt, with_inputs
+from scripts.workflow import Json, nodes_of_type, to_prompt, with_inputs
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 5
@@ -131,6 +131,45 @@ def test_wrong_input_is_one_sentence_and_the_next_run_works(
     for result in (before, after):
         assert not isinstance(result, str), result
         assert len(result[1]) == 10
+
+
+NUMBERS = {"PrimitiveInt": 2, "PrimitiveFloat": 2.0, "PrimitiveString": " 2 "}
+
+
+@pytest.mark.parametrize(
+    ("workflow", "kind", "name"),
+    [
+        ("starter_tstitch.json", "TStitchKSampler", "fraction"),
+        ("starter_schedule.json", "TStitchModelSchedule", "splits"),
+        ("starter_guiders.json", "TStitchGuiders", "splits"),
+    ],
+)
+def test_a_split_comes_over_a_link_of_any_kind_of_number(server: Server, workflow: str, kind: str, name: str) -> None:
+    """Public workflows drive the switch by an INT that other samplers read too."""
+
+    async def pictures_of(client: Client, prompt: Json) -> list[np.ndarray]:
+        record = await client.run(prompt, lambda *_: None)
+        return [np.asarray(Image.open(io.BytesIO(await client.image(image)))) for image in record.images()]
+
+    async def queue_all() -> list[list[np.ndarray]]:
+        async with Client(server.address) as client:
+            prompt = starter_prompt(await client.object_info(), workflow)
+            for sampler in [node for kind in ("KSampler", "TStitchKSampler") for node in nodes_of_type(prompt, kind)]:
+                prompt = with_inputs(prompt, sampler, steps=4, cfg=1.0)
+            for scheduler in nodes_of_type(prompt, "BasicScheduler"):
+                prompt = with_inputs(prompt, scheduler, steps=4)
+            (node,) = nodes_of_type(prompt, kind)
+            written = with_inputs(prompt, node, **{name: "2" if name == "splits" else 2, "unit": "step"})
+            linked = with_inputs(written, node, **{name: ["number", 0]})
+            sources = [{"class_type": source, "inputs": {"value": value}} for source, value in NUMBERS.items()]
+            return [
+                await pictures_of(client, each) for each in (written, *({**linked, "number": it} for it in sources))
+            ]
+
+    written, *linked = asyncio.run(queue_all())
+    assert written
+    for pictures in linked:
+        np.testing.assert_array_equal(pictures, written)
 
 
 def test_the_sweep_workflow_draws_its_grid_and_its_plot(server: Server) -> None:

@@ -13,9 +13,10 @@ import torch
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
+from tstitch.host.noise_levels import warn_once
 from tstitch.stitch.guider import StitchedGuider
 from tstitch_testing.host import extra_nodes, run_node
-from tstitch_testing.models import conditioning, gaussian_model
+from tstitch_testing.models import calls_of, conditioning, gaussian_model
 from tstitch_testing.sampling import stitch_of, stitched
 
 SAMPLERS = ["euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_sde", "heun", "uni_pc", "euler_cfg_pp", "ddim"]
@@ -42,16 +43,15 @@ def ksampler(host: ModuleType, model: Any, sampler: str, **options: Any) -> Tens
 
 
 def ksampler_advanced(host: ModuleType, model: Any, sampler: str, **options: Any) -> Tensor:
-    values = {"start_at_step": 0, "end_at_step": 10000, "return_with_leftover_noise": "disable"} | options
+    values = {"start_at_step": 0, "end_at_step": 10000, "return_with_leftover_noise": "disable"}
+    values |= {"steps": STEPS, "scheduler": "normal"} | options
     (latent,) = run_node(
         host.NODE_CLASS_MAPPINGS["KSamplerAdvanced"],
         model=model,
         add_noise="enable",
         noise_seed=SEED,
-        steps=STEPS,
         cfg=CFG,
         sampler_name=sampler,
-        scheduler="normal",
         positive=POSITIVE,
         negative=NEGATIVE,
         latent_image=latent_image(),
@@ -195,6 +195,53 @@ def test_our_advanced_ksampler_counts_on_the_whole_schedule(
     latent, report = our_advanced_ksampler(host_nodes, model.clone(), model, **window)
     assert [stage["steps"] for stage in report["stages"]] == expected
     assert torch.equal(latent["samples"], ksampler_advanced(host_nodes, model, "dpmpp_2m", **window))
+
+
+@pytest.mark.parametrize("scheduler", ["simple", "normal", "sgm_uniform"])
+@pytest.mark.parametrize(
+    "window",
+    [
+        pytest.param({"start_at_step": 5}, id="late_start"),
+        pytest.param({"end_at_step": 12, "return_with_leftover_noise": "enable"}, id="leftover_noise"),
+        pytest.param({"start_at_step": 10}, id="after_the_split"),
+        pytest.param({}, id="whole"),
+    ],
+)
+def test_steps_and_patterns_mean_the_same_in_every_node(
+    host_nodes: ModuleType, window: dict[str, Any], scheduler: str
+) -> None:
+    """Split at step 8 of 20, whichever part of the 20 steps is run."""
+    small, large = pair()
+    values = {"steps": 20, "scheduler": scheduler, **window}
+    latent, report = our_advanced_ksampler(host_nodes, small, large, fraction=8, unit="step", **values)
+    first, last = window.get("start_at_step", 0), window.get("end_at_step", 20)
+    assert [stage["steps"] for stage in report["stages"]] == [max(8 - first, 0), last - max(8, first)]
+    others = {"pattern": "1x8 2x12"}, {"splits": "0.4"}, {"splits": "8", "unit": "step"}
+    for texts in others[: 3 if first == 0 else 2]:  # a later part does not tell how many steps came before it
+        model = multi_model_schedule(host_nodes, small, large, **texts)
+        assert torch.equal(ksampler_advanced(host_nodes, model, "dpmpp_2m", **values), latent["samples"]), texts
+
+
+def test_a_hi_res_pass_gives_no_fine_details_to_the_small_model(
+    host_nodes: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One joined MODEL in both samplers of a hi-res workflow, 20 steps each, the second at denoise 0.5."""
+    small, large = pair()
+    model = multi_model_schedule(host_nodes, small, large, pattern="1x8 2x12")
+    small_calls = calls_of(small)
+    ksampler(host_nodes, model, "euler", steps=20)
+    assert len(small_calls) == 8
+    warn_once.cache_clear()
+    small_calls.clear()
+    with caplog.at_level("WARNING", logger="tstitch"):
+        passed = ksampler(host_nodes, model, "euler", steps=20, denoise=0.5)
+        ksampler(host_nodes, model, "euler", steps=20, denoise=0.5)
+    assert not small_calls
+    assert torch.equal(passed, ksampler(host_nodes, large, "euler", steps=20, denoise=0.5))
+    assert sum("counts the whole schedule" in record.message for record in caplog.records) == 1
+    latent, report = our_ksampler(host_nodes, small, large, steps=20, denoise=0.5, fraction=15, unit="step")
+    assert torch.equal(latent, passed)
+    assert report["stages"][0]["steps"] == 0
 
 
 def test_two_chained_advanced_ksamplers_are_one(host_nodes: ModuleType) -> None:

@@ -81,6 +81,17 @@ def test_each_call_of_a_second_order_solver_is_served_by_the_model_of_its_step(
     assert len(calls_of(large)) == large_calls
 
 
+@pytest.mark.parametrize(("unit", "split"), [("timestep", "0.875"), ("sigma", "0.875")])
+def test_wans_boundary_gives_as_many_steps_to_each_model_as_its_authors(unit: str, split: str) -> None:
+    """Their pipelines ask the first model while t >= 0.875 (`boundary_ratio`), and a level lies on it exactly."""
+    small, large = (gaussian_model(0.1 * n, 0.5, ModelType.FLOW, shift=7.0) for n in (1, 2))
+    ksample(stitched([small, large], split, unit), "euler", "simple", steps=20, cfg=1.0)
+    levels = sigmas_of(large, "euler", "simple", steps=20)[:-1].tolist()
+    assert 0.875 in levels
+    assert calls_of(small) == [level for level in levels if level >= 0.875]
+    assert (len(calls_of(small)), len(calls_of(large))) == (11, 9)
+
+
 @pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "heun"])
 def test_interleaved_models_answer_their_steps(sampler: str) -> None:
     first, second, third = (gaussian_model(0.1 * n, 0.5) for n in (1, 2, 3))

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 
 from tstitch.errors import StitchError
+from tstitch.guidance.model import Guidance, guided_model
+from tstitch.resolution.model import low_resolution
 from tstitch.training_interval import TrainingInterval, limit_training
 from tstitch_testing.host import extra_nodes, run_node
 from tstitch_testing.models import gaussian_model
@@ -262,3 +264,12 @@ def test_what_is_no_single_model_is_refused() -> None:
     joined = stitched([gaussian_model(), gaussian_model()])
     with pytest.raises(StitchError, match="already stitched"):
         limit_training(joined, TrainingInterval(0.0, 0.4))
+    with pytest.raises(StitchError, match="already stitched"):
+        limit_training(guided_model(gaussian_model(), gaussian_model(), Guidance()), TrainingInterval(0.0, 0.4))
+
+
+def test_a_model_at_a_lower_resolution_is_refused_in_words_of_its_own() -> None:
+    with pytest.raises(StitchError, match=r"asked at 0.5 of the resolution.*before Low-Resolution Model"):
+        limit_training(low_resolution(gaussian_model(), 0.5), TrainingInterval(0.0, 0.4))
+    whole = low_resolution(gaussian_model(), 1.0)
+    assert torch.equal(ksample(limit_training(whole, TrainingInterval(0.0, 0.4))), ksample(gaussian_model()))

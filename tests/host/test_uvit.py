@@ -27,7 +27,7 @@ from tstitch_testing.uvit_files import reference, uvit_config, uvit_weights
 
 
 def load(path: Path, prediction: str = "auto", heads: int = 2, dtype: torch.dtype | None = torch.float32) -> Any:
-    return load_transformer(str(path), path.name, prediction, "auto", dtype, heads)[0]
+    return load_transformer(path, prediction, "auto", dtype, heads)[0]
 
 
 def raw(model: Any, x: Tensor, time: Tensor, labels: Tensor) -> Tensor:

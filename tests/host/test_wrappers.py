@@ -31,7 +31,7 @@ FILES = {
 
 def load(kind: str, folder: Path, name: str = "x") -> Any:
     path = save(FILES[kind](), folder / f"{name}.pt")
-    return load_transformer(str(path), path.name, kind, "auto", torch.float32, 2)[0]
+    return load_transformer(path, kind, "auto", torch.float32, 2)[0]
 
 
 def sample(model: Any, steps: int = 8) -> Tensor:

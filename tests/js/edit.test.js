@@ -51,10 +51,33 @@ for (const unit of UNITS) {
   });
 }
 
+for (const unit of ["timestep", "sigma"]) {
+  test(`a split can be put on every boundary of a run with round levels, in unit ${unit}`, () => {
+    for (const steps of [1, 2, 4, 10, 20]) {
+      const levels = Array.from({ length: steps + 1 }, (_, step) => 1 - step / steps);
+      const run = runOf(steps, { sigmas: levels, timesteps: levels });
+      for (let boundary = 0; boundary <= steps; boundary++) {
+        const value = splitAt(boundary, unit, run);
+        const read = parseSpec(String(value), unit, "", 2);
+        assert.deepEqual(boundariesOf(read, run), [boundary], `${value} of ${steps} steps`);
+        assert.equal(resolve(read, run).filter((stage) => stage === 0).length, boundary);
+      }
+    }
+  });
+}
+
+test("a handle dragged to a step lies above the level that the next model starts from", () => {
+  const levels = [1, 0.875, 0.5, 0.25, 0];
+  const run = runOf(4, { sigmas: levels, timesteps: levels });
+  assert.deepEqual(boundariesOf(spec("0.875", "timestep"), run), [2], "the step at 0.875 is still the earlier model's");
+  assert.equal(splitsText(moveBoundary(spec("0.875", "timestep"), run, 0, 1)), "0.9");
+  assert.equal(splitsText(moveBoundary(spec("0.9", "timestep"), run, 0, 2)), "0.6");
+});
+
 test("a split of a part of a schedule can be put on every boundary", () => {
   const known = karrasRun(8, { firstStep: 4, totalSteps: 12 });
   const sigmas = karras(20).slice(10);
-  const unknown = karrasRun(10, { totalSteps: null, sigmas, timesteps: sigmas.map((sigma) => sigma / 14.614642) });
+  const unknown = karrasRun(10, { firstStep: null, totalSteps: null, sigmas, timesteps: sigmas.map((sigma) => sigma / 14.614642) });
   for (const run of [known, unknown]) {
     for (let boundary = 0; boundary <= run.steps; boundary++) {
       assert.deepEqual(boundariesOf(spec(String(splitAt(boundary, "steps", run))), run), [boundary]);
@@ -147,6 +170,26 @@ test("a pattern that does not fit the run is not cut", () => {
   assert.ok(canAdd(pattern, runOf(20)));
   assert.ok(!canAdd(pattern, runOf(30)));
   assert.equal(patternText(addBoundary(pattern, runOf(30), 14)), "1x8 2x12");
+});
+
+test("in a part of a schedule nothing that counts the steps of the whole has a handle", () => {
+  const sigmas = karras(20).slice(10);
+  const part = karrasRun(10, { firstStep: null, totalSteps: null, sigmas });
+  const pattern = patterned("1x8 2x12");
+  assert.equal(boundariesOf(pattern, part), null);
+  assert.ok(!canAdd(pattern, part));
+  assert.ok(!canAdd(patterned("1x4 2x6"), part));
+  assert.equal(patternText(moveBoundary(pattern, part, 0, 3)), "1x8 2x12");
+  assert.equal(boundariesOf(spec("8", "step"), part), null);
+  assert.ok(!canAdd({ ...spec("8", "step"), stages: 3 }, part));
+  assert.deepEqual(boundariesOf(spec("1"), part), [10]);
+});
+
+test("the start of a schedule counts its steps", () => {
+  const start = runOf(10, { totalSteps: null });
+  assert.deepEqual(boundariesOf(patterned("1x8 2x12"), start), [8]);
+  assert.equal(patternText(moveBoundary(patterned("1x8 2x12"), start, 0, 3)), "1x3 2x7");
+  assert.deepEqual(boundariesOf(spec("8", "step"), start), [8]);
 });
 
 test("of handles at the end of the run the first is meant, which alone can move", () => {

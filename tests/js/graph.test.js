@@ -236,3 +236,40 @@ test("a model at a lower resolution has its scale in its name, and a guided mode
   );
   assert.equal(modelName(schedule, "model_1"), "flux 0.5x");
 });
+
+test("the steps that Split Steps gives are known where its own are", () => {
+  const number = (/** @type {number} */ id, /** @type {number} */ value) => ({
+    id,
+    type: "PrimitiveInt",
+    inputs: [],
+    outputs: [{ type: "INT", links: [] }],
+    widgets: [{ name: "value", value }],
+  });
+  const split = {
+    id: 3,
+    type: "TStitchSplitSteps",
+    inputs: [
+      { name: "step_1", type: "INT", link: 1, widget: { name: "step_1" } },
+      { name: "step_2", type: "INT", link: 2 },
+      { name: "step_3", type: "INT", link: null },
+    ],
+    widgets: [{ name: "step_1", value: 0 }],
+  };
+  const schedule = {
+    id: 4,
+    inputs: [
+      { name: "splits", type: "STRING", link: 3, widget: { name: "splits" } },
+      { name: "fraction", type: "FLOAT", link: 4, widget: { name: "fraction" } },
+    ],
+  };
+  graphOf(
+    [number(1, 6), number(2, 12), split, schedule],
+    [
+      { id: 1, origin_id: 1, origin_slot: 0 },
+      { id: 2, origin_id: 2, origin_slot: 0 },
+      { id: 3, origin_id: 3, origin_slot: 0 },
+      { id: 4, origin_id: 3, origin_slot: 1 },
+    ],
+  );
+  assert.deepEqual([valueOf(schedule, "splits"), valueOf(schedule, "fraction")], ["6, 12", 6]);
+});

@@ -28,6 +28,13 @@ test("a model alone knows the whole schedule only where it sees all of it", () =
   assert.equal(plannedRun({ ...PLAN, start: 2 }, null, false).totalSteps, null);
 });
 
+test("a model alone knows the number of its first step only where the run starts with the whole schedule", () => {
+  const first = (/** @type {object} */ plan, levels = null) => plannedRun({ ...PLAN, ...plan }, levels, false).firstStep;
+  assert.deepEqual([first({}), first({ end: 5, leftover_noise: true })], [0, 0]);
+  assert.deepEqual([first({ denoise: 0.5 }), first({ start: 2 })], [null, null]);
+  assert.deepEqual([first({}, HALF), first({}, { ...HALF, starts: true })], [null, 0]);
+});
+
 /** The server's answer for the second half of a run on a flow model, whose percent_to_sigma is 1 - fraction. */
 const HALF = {
   sigmas: [0.5, 0.4, 0.3, 0.2, 0.1, 0],

@@ -44,6 +44,11 @@ test("an earlier run of the same node tells the pace of a model that is to come"
   assert.equal(store.take(other).restSeconds, null, "other inputs are other models");
 });
 
+test("the answers of a weak model that guides a stage are told, and none by a server that does not know them", () => {
+  assert.deepEqual(liveState(message({ weakCallsPerStage: [0, 5] })).weakCallsPerStage, [0, 5]);
+  assert.deepEqual(liveState(message()).weakCallsPerStage, [0, 0]);
+});
+
 test("a finished run tells what it has saved against the finishing model alone", () => {
   const state = liveState(message(FINISHED));
   assert.equal(state.savedSeconds, 10 * 1 - (4 * 0.125 + 6 * 1));

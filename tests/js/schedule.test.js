@@ -10,6 +10,7 @@ import {
   parsePattern,
   parseSpec,
   patternOf,
+  readNumber,
   resolve,
   runOf,
 } from "../../js/timeline/schedule.js";
@@ -18,12 +19,12 @@ const { cases } = JSON.parse(readFileSync(new URL("../data/schedules.json", impo
 
 /** As `run_of` of the Python test: a whole run whose levels are sigma and t alike. */
 function levelRun(steps, levels = Array.from({ length: steps + 1 }, (_, step) => 1 - step / steps), more = {}) {
-  return runOf(steps, { sigmas: levels, timesteps: levels, sigmaOfFraction: (fraction) => 1 - fraction, ...more });
+  return runOf(steps, { sigmas: levels, timesteps: levels, noises: levels, sigmaOfFraction: (fraction) => 1 - fraction, ...more });
 }
 
-function ownersOf({ splits, unit, pattern, stages, steps, levels }) {
+function ownersOf({ splits, unit, pattern, stages, steps, levels, first_step: firstStep = 0, total_steps: totalSteps = steps }) {
   const spec = parseSpec(splits, unit, pattern, stages);
-  return steps === undefined ? [] : resolve(spec, levelRun(steps, levels));
+  return steps === undefined ? [] : resolve(spec, levelRun(steps, levels, { firstStep, totalSteps }));
 }
 
 for (const golden of cases) {
@@ -46,7 +47,7 @@ test("a part of a known schedule counts on the whole", () => {
 });
 
 test("a part of an unknown schedule takes fractions of the noise range", () => {
-  const part = levelRun(4, [0.8, 0.6, 0.4, 0.2, 0.0], { totalSteps: null });
+  const part = levelRun(4, [0.8, 0.6, 0.4, 0.2, 0.0], { firstStep: null, totalSteps: null });
   assert.deepEqual(resolve(parseSpec("0.4", "steps", "", 2), part), [0, 1, 1, 1]);
   assert.deepEqual(resolve(parseSpec("0", "steps", "", 2), part), [1, 1, 1, 1]);
   assert.deepEqual(resolve(parseSpec("1", "steps", "", 2), part), [0, 0, 0, 0]);
@@ -83,6 +84,15 @@ test("numbers in sentences look as Python writes them with the format code g", (
   assert.equal(general(14.614641), "14.6146");
   assert.equal(general(Infinity), "inf");
   assert.equal(general(NaN), "nan");
+});
+
+test("one number is read from what a widget or a link holds", () => {
+  for (const text of ["2", " 2.0 ", "+2e0", String(2)]) {
+    assert.equal(readNumber("fraction", text), 2);
+  }
+  for (const text of ["", "x", "1_0", "0.2, 0.4", "NaN", "Infinity"]) {
+    assert.throws(() => readNumber("fraction", text), new ScheduleError(`fraction must be a number such as 0.4, got "${text}".`));
+  }
 });
 
 test("white space is what Python takes for it", () => {

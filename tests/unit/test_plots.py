@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import torch
 
-from tstitch.views.plots import PAPER, add_legend, color_of, new_axes, to_image
+from tstitch.views.plots import (
+    COLORS,
+    INK,
+    PANEL,
+    PAPER,
+    add_legend,
+    color_of,
+    contrast,
+    new_axes,
+    text_color_on,
+    to_image,
+)
+
+PALETTE = Path(__file__).resolve().parents[2] / "js" / "timeline" / "palette.js"
+
+
+def test_a_model_has_one_colour_in_figures_and_on_the_page() -> None:
+    assert tuple(re.findall(r'"(#[0-9a-f]{6})"', PALETTE.read_text(encoding="utf-8"))) == COLORS
+
+
+def test_what_is_drawn_can_be_seen_and_read() -> None:
+    """WCAG asks for 3 to 1 of lines and areas, and for 4.5 to 1 of text."""
+    assert min(contrast(color, PANEL) for color in COLORS) > 3
+    assert min(contrast(color, text_color_on(color)) for color in COLORS) > 4.5
+    assert min(contrast(INK, PANEL), contrast(INK, PAPER)) > 4.5
 
 
 def test_a_figure_becomes_an_image_of_the_host() -> None:

@@ -46,7 +46,12 @@ class Looker:
 
 
 OWNERS = (0, 0, 1, 1, 1)
-TRAJECTORY = Trajectory(sigmas=(5, 4, 3, 2, 1, 0), timesteps=(1, 0.8, 0.6, 0.4, 0.2, 0), sigma_of_fraction=lambda f: f)
+TRAJECTORY = Trajectory(
+    sigmas=(5, 4, 3, 2, 1, 0),
+    timesteps=(1, 0.8, 0.6, 0.4, 0.2, 0),
+    sigma_of_fraction=lambda f: f,
+    noises=(1, 0.9, 0.7, 0.5, 0.3, 0),
+)
 
 
 def begun(watch: Looker | None = None) -> Report:
@@ -98,6 +103,7 @@ def test_what_stays_the_same_is_told_once() -> None:
         "intervals": [[0, 2], [1, 3]],
         "sigmas": [5, 4, 3, 2, 1, 0],
         "timesteps": [1, 0.8, 0.6, 0.4, 0.2, 0],
+        "noises": [1, 0.9, 0.7, 0.5, 0.3, 0],
     }
 
 
@@ -145,3 +151,45 @@ def test_whatever_a_script_queues_beside_its_prompt_stops_no_run(extra: dict[str
 def test_nobody_looks_on_outside_a_server() -> None:
     pytest.importorskip("comfy_execution.utils")
     assert Report.of(["model_1"]).watch is None
+
+
+class Events:
+    """The clock of a device that has done `done` of the calls that it was given, each of which takes two seconds."""
+
+    def __init__(self) -> None:
+        self.marks, self.done = 0, 0
+
+    def mark(self) -> int:
+        self.marks += 1
+        return self.marks - 1
+
+    def between(self, start: int, end: int) -> float | None:
+        return 2.0 * (end - start) if end <= self.done else None
+
+
+def test_calls_of_a_device_that_is_behind_are_counted_when_they_are_done(clock: Clock) -> None:
+    report, events = begun(), Events()
+    report.measure_by(events)
+    run(report, clock, [0, 0, 0, 0, 0])
+    assert (report.step, progress(report, finished=False)["stepsPerStage"]) == (0, [0, 0])
+    assert sum(use.calls for use in report.uses) == 5
+    events.done = 3
+    report.count(1, 4)
+    told = progress(report, finished=False)
+    assert (report.step, told["stage"]) == (3, 1)
+    assert [use.seconds for use in report.uses] == [4, 2]
+    assert told["secondsPerStep"] == [2, 2]
+    events.done = 6
+    report.finish()
+    assert [use.seconds for use in report.uses] == [4, 8]
+    assert report.step == 5
+
+
+def test_a_second_run_takes_its_seconds_anew(clock: Clock) -> None:
+    report = begun()
+    report.measure_by(Events())
+    run(report, clock, [0] * 5)
+    report.begin(Schedule(OWNERS), TRAJECTORY)
+    run(report, clock, [1] * 5)
+    report.finish()
+    assert [use.seconds for use in report.uses] == [2, 3]

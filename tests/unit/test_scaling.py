@@ -96,6 +96,17 @@ def test_the_gain_keeps_the_detail_of_a_known_spectrum(sigma: float) -> None:
         assert gained < 0.00065
 
 
+@CASES
+def test_the_fit_finds_a_power_law(full: tuple[int, int], small: tuple[int, int]) -> None:
+    fit = scaling(full, small).fit
+    values = 3.0 - 1.7 * fit.place[: small[0], : small[1]]
+    if small == (1, 1):
+        assert float((fit.slope * values).sum()) == 0
+        return
+    assert float((fit.mean * values).sum()) == pytest.approx(3.0 - 1.7 * fit.centre)
+    assert float((fit.slope * values).sum()) == pytest.approx(-1.7)
+
+
 @pytest.mark.parametrize(
     ("size", "scale", "multiple", "expected"),
     [

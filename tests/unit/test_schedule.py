@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tstitch.errors import StitchError
 from tstitch.schedule import (
     MAX_STAGES,
+    UNITS,
     Interval,
     Schedule,
     ScheduleSpec,
@@ -22,6 +23,7 @@ from tstitch.schedule import (
     Trajectory,
     check_schedule_text,
     parse_pattern,
+    read_number,
 )
 
 CASES = json.loads((Path(__file__).parents[1] / "data" / "schedules.json").read_text(encoding="utf-8"))["cases"]
@@ -31,12 +33,13 @@ def run_of(steps: int, levels: list[float] | None = None, **place: Any) -> Traje
     """A whole run, unless `place` says otherwise."""
     levels = levels or [1 - step / steps for step in range(steps + 1)]
     place = {"total_steps": steps, **place}
-    return Trajectory(tuple(levels), tuple(levels), lambda fraction: 1 - fraction, **place)
+    return Trajectory(tuple(levels), tuple(levels), lambda fraction: 1 - fraction, noises=tuple(levels), **place)
 
 
 def owners_of(case: dict[str, Any]) -> list[int]:
     spec = ScheduleSpec.parse(case["splits"], case["unit"], case["pattern"], case["stages"])
-    return list(spec.resolve(run_of(case["steps"], case.get("levels"))).owners) if "steps" in case else []
+    place = {name: case[name] for name in ("first_step", "total_steps") if name in case}
+    return list(spec.resolve(run_of(case["steps"], case.get("levels"), **place)).owners) if "steps" in case else []
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if "owners" in case], ids=lambda case: case["name"])
@@ -98,7 +101,7 @@ def test_splits_in_steps_and_in_step_agree(steps: int, percents: list[int]) -> N
     assert by_fraction == by_index
 
 
-@given(st.text(max_size=20), st.sampled_from(["steps", "step", "timestep", "sigma"]), st.integers(2, MAX_STAGES))
+@given(st.text(max_size=20), st.sampled_from(UNITS), st.integers(2, MAX_STAGES))
 def test_any_text_is_read_or_refused(text: str, unit: str, stages: int) -> None:
     for splits, pattern in ((text, ""), ("0.4", text)):
         try:
@@ -117,14 +120,14 @@ def test_a_part_of_a_known_schedule_counts_on_the_whole() -> None:
 
 
 def test_a_part_of_an_unknown_schedule_takes_fractions_of_the_noise_range() -> None:
-    run = run_of(4, [0.8, 0.6, 0.4, 0.2, 0.0], total_steps=None)
+    run = run_of(4, [0.8, 0.6, 0.4, 0.2, 0.0], first_step=None, total_steps=None)
     assert ScheduleSpec.parse("0.4", "steps", "", 2).resolve(run).owners == (0, 1, 1, 1)
     assert ScheduleSpec.parse("0", "steps", "", 2).resolve(run).owners == (1,) * 4
     assert ScheduleSpec.parse("1", "steps", "", 2).resolve(run).owners == (0,) * 4
 
 
 def test_fraction_1_of_a_rising_run_is_the_first_model_alone() -> None:
-    run = run_of(3, [0.0, 0.3, 0.6, 1.0], total_steps=None)
+    run = run_of(3, [0.0, 0.3, 0.6, 1.0], first_step=None, total_steps=None)
     assert ScheduleSpec.parse("1", "steps", "", 2).resolve(run).owners == (0,) * 3
 
 
@@ -136,6 +139,22 @@ def test_a_link_in_place_of_a_text_is_checked_later() -> None:
         check_schedule_text("0.6 0.4", "steps", "")
     with pytest.raises(StitchError, match="must look like"):
         check_schedule_text(None, "steps", "x")
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "owners"), [(1, "step", 1), (0.5, "steps", 2), (3.0, "step", 3), (1e-5, "sigma", 4)]
+)
+def test_one_split_may_be_a_number(value: float, unit: str, owners: int) -> None:
+    check_schedule_text(value, unit, "")
+    assert ScheduleSpec.parse(value, unit, "", 2).resolve(run_of(4)).owners.count(0) == owners
+
+
+def test_a_number_comes_as_text_too() -> None:
+    values = (2, 2.0, "2", " 2.0 ", "+2e0")
+    assert [read_number("fraction", value) for value in values] == [2.0] * len(values)
+    for value in ("", "x", "1_0", "0.2, 0.4", "nan", "inf", None, True, [0.4]):
+        with pytest.raises(StitchError, match="fraction must be a number such as"):
+            read_number("fraction", value)
 
 
 @st.composite

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -16,33 +16,95 @@ from ..host.noise_levels import PROBES, mixing
 #: Others show that themselves: see `_mixes_alone`.
 UNMIXABLE = ("STABLE_CASCADE", "IMG_TO_IMG")
 
+#: Attributes of models that project text of any width to their own (Stable Zero123).
+TEXT_PROJECTIONS = ("cc_projection", "preprocess_text_embeds")
 
-def check_latent_formats(names: Sequence[str], patchers: Sequence[Any]) -> None:
+#: Where the host keeps the width of the text a model reads: U-Nets, Flux and its like, Lumina, others.
+TEXT_WIDTHS = ("context_dim", "context_in_dim", "cap_feat_dim", "text_dim")
+
+ENCODE_AGAIN = (
+    "encode the prompt with the text encoder of that model, and give each model its own (small_positive and"
+    " small_negative, or Stitch Guiders)."
+)
+
+
+class Part(NamedTuple):
+    """A model that takes part in a run."""
+
+    name: str  # of its input, for messages
+    guider: Any  # of the host, on this model and with its conditioning
+
+    @property
+    def model(self) -> Any:
+        return self.guider.model_patcher
+
+    @property
+    def latent_format(self) -> Any:
+        return self.model.get_model_object("latent_format")
+
+    @property
+    def conditioning(self) -> dict[str, Any]:
+        return getattr(self.guider, "original_conds", {})
+
+
+def parts_of(names: Sequence[str], guiders: Sequence[Any]) -> list[Part]:
+    return [Part(name, guider) for name, guider in zip(names, guiders, strict=True)]
+
+
+def check_run(parts: Sequence[Part], latent_image: Any) -> None:
+    """Raise StitchError unless the models can share one run on this latent; `parts` are in run order."""
+    check_latents(parts, latent_image)
+    check_asked(parts, latent_image)
+
+
+def check_latents(parts: Sequence[Part], latent_image: Any) -> None:
+    """What must hold of all models, also of those without a step."""
+    check_latent_formats(parts)
+    check_latent_channels(latent_image, parts[-1].name, parts[-1].latent_format)
+
+
+def check_asked(parts: Sequence[Part], latent_image: Any) -> None:
+    """What must hold of the models that have a step."""
+    check_mixable(parts)
+    if getattr(latent_image, "is_nested", False):
+        check_sound(parts)
+    check_controls(parts)
+    check_text_widths(parts)
+    check_pooled_texts(parts)
+
+
+def check_latent_formats(parts: Sequence[Part]) -> None:
     """Raise StitchError unless all models read the latents of the last one."""
-    last = patchers[-1].get_model_object("latent_format")
-    for name, patcher in zip(names, patchers, strict=True):
-        found = patcher.get_model_object("latent_format")
-        if not _same_latents(found, last):
+    last = parts[-1].latent_format
+    for part in parts:
+        if not same_latents(part.latent_format, last):
             raise StitchError(
-                f"{name} works on {_describe(found)} latents, but {names[-1]} on {_describe(last)}: stitched models"
-                " must share one latent space, so choose a pair of one family."
+                f"{part.name} works on {describe_latents(part.latent_format)} latents, but {parts[-1].name} on"
+                f" {describe_latents(last)}: stitched models must share one latent space, so choose a pair of one"
+                " family."
             )
 
 
-def check_mixable(names: Sequence[str], patchers: Sequence[Any]) -> None:
-    """Raise StitchError where two kinds of model meet that no change of coordinates connects."""
-    kinds = [_kind(patcher) for patcher in patchers]
+def check_mixable(parts: Sequence[Part]) -> None:
+    """Raise StitchError for two kinds of model that no change of coordinates connects."""
+    kinds = [_kind(part.model) for part in parts]
     lead = kinds[-1]
-    for name, kind in zip(names, kinds, strict=True):
+    for part, kind in zip(parts, kinds, strict=True):
         if kind != lead and not (kind.mixes and lead.mixes):
             raise StitchError(
-                f"{name} is a model of kind {kind.name} and {names[-1]} of kind {lead.name}: these cannot share a"
-                " sampling run, so choose two of one kind."
+                f"{part.name} is a model of kind {kind.name} and {parts[-1].name} of kind {lead.name}: these cannot"
+                " share a sampling run, so choose two of one kind."
             )
 
 
 def check_resizable(name: str, patcher: Any) -> None:
     """Raise StitchError unless the model's input is a mixture of image and noise of any height and width."""
+    latent_format = patcher.get_model_object("latent_format")
+    if latent_format.latent_dimensions < 2 or "Audio" in type(latent_format).__name__:
+        raise StitchError(
+            f"{name} works on {type(latent_format).__name__} latents (sound or 3D), which have no height and width to"
+            " make smaller: use it without Low-Resolution Model."
+        )
     kind = _kind(patcher)
     if not kind.mixes:
         raise StitchError(
@@ -51,38 +113,100 @@ def check_resizable(name: str, patcher: Any) -> None:
         )
 
 
-def check_sound(names: Sequence[str], patchers: Sequence[Any]) -> None:
-    """Raise StitchError where models would read the sound beside a picture at another scale than it has.
+def check_sound(parts: Sequence[Part]) -> None:
+    """Raise StitchError if models would read the sound beside a picture at different scales.
 
     The host's ModelSamplingAV (MiniMax H3) carries it times the ratio of the shifts of picture and sound.
     """
-    scales = [float(getattr(patcher.get_model_object("model_sampling"), "audio_scale", 1.0)) for patcher in patchers]
-    for name, scale in zip(names, scales, strict=True):
+    scales = [float(getattr(part.model.get_model_object("model_sampling"), "audio_scale", 1.0)) for part in parts]
+    for part, scale in zip(parts, scales, strict=True):
         if not math.isclose(scale, scales[-1], rel_tol=1e-6):
             raise StitchError(
-                f"{name} shifts the noise of the picture {scale:g} times as much as that of the sound, {names[-1]}"
-                f" {scales[-1]:g} times: give both the same ratio of the two shifts, or their sound would not match."
+                f"{part.name} shifts the noise of the picture {scale:g} times as much as that of the sound,"
+                f" {parts[-1].name} {scales[-1]:g} times: give both the same ratio of the two shifts, or their sound"
+                " would not match."
             )
 
 
-def check_controls(names: Sequence[str], guiders: Sequence[Any]) -> None:
-    """Raise StitchError where a ControlNet was made for a model of another layout than that of its stage."""
-    networks = [guider.model_patcher.model.diffusion_model for guider in guiders]
-    for name, guider, network in zip(names, guiders, networks, strict=True):
-        for control in controls_of(getattr(guider, "original_conds", {})):
+def check_controls(parts: Sequence[Part]) -> None:
+    """Raise StitchError for a ControlNet that was made for another layout than the model of its stage."""
+    networks = [part.model.model.diffusion_model for part in parts]
+    for part, network in zip(parts, networks, strict=True):
+        for control in controls_of(part.conditioning):
             misfit = _misfit(control, network)
             if misfit is None:
                 continue
-            fitting = [other for other, found in zip(names, networks, strict=True) if _misfit(control, found) is None]
+            fitting = [
+                other.name for other, found in zip(parts, networks, strict=True) if _misfit(control, found) is None
+            ]
             remedy = f"give it to {' and '.join(fitting)} only" if fitting else "leave it out"
             raise StitchError(
-                f"The ControlNet in the conditioning of {name} does not fit its model ({misfit}): {remedy}, by"
+                f"The ControlNet in the conditioning of {part.name} does not fit its model ({misfit}): {remedy}, by"
                 " conditioning of its own for each model (small_positive and small_negative, or Stitch Guiders)."
             )
 
 
+def check_latent_channels(latent_image: Any, name: str, latent_format: Any) -> None:
+    """Raise StitchError if the latent is of another family than the model; the host only repairs empty ones."""
+    if getattr(latent_image, "is_nested", False) or latent_image.shape[1] == latent_format.latent_channels:
+        return
+    raise StitchError(
+        f"The latent has {latent_image.shape[1]} channels, but {name} works on {type(latent_format).__name__} latents"
+        f" with {latent_format.latent_channels}: take the empty latent, or the VAE, of its family."
+    )
+
+
+def check_text_widths(parts: Sequence[Part]) -> None:
+    """Raise StitchError if the conditioning of a stage comes from another text encoder than its model's."""
+    for part, kind, entry in _conditioning_of(parts):
+        width, shape = _text_width(part.model.model), getattr(entry.get("cross_attn"), "shape", None)
+        if width is not None and shape is not None and shape[-1] != width:
+            raise StitchError(
+                f"{part.name} reads text of width {width}, but its {kind} conditioning has {shape[-1]}: {ENCODE_AGAIN}"
+            )
+
+
+def check_pooled_texts(parts: Sequence[Part]) -> None:
+    """Raise StitchError if the model of a stage needs pooled text that its conditioning lacks."""
+    for part, kind, entry in _conditioning_of(parts):
+        if "pooled_output" not in entry and _needs_pooled_text(part.model.model, entry):
+            raise StitchError(
+                f"{part.name} reads the pooled form of the text too, but its {kind} conditioning has none:"
+                f" {ENCODE_AGAIN}"
+            )
+
+
+def _conditioning_of(parts: Sequence[Part]) -> Iterator[tuple[Part, str, dict[str, Any]]]:
+    """Every entry of every part's conditioning, with the name of that conditioning."""
+    for part in parts:
+        for kind, entries in part.conditioning.items():
+            for entry in entries:
+                yield part, kind, entry
+
+
+def _text_width(model: Any) -> int | None:
+    if any(hasattr(model, name) for name in TEXT_PROJECTIONS):
+        return None
+    config = getattr(getattr(model, "model_config", None), "unet_config", {})
+    sd3 = config.get("context_embedder_config") or {"params": {}}
+    wan = getattr(model.diffusion_model, "text_dim", None)
+    widths = [*(config.get(key) for key in TEXT_WIDTHS), sd3["params"].get("in_features"), wan]
+    return next((width for width in widths if isinstance(width, int)), None)
+
+
+def _needs_pooled_text(model: Any, entry: dict[str, Any]) -> bool:
+    """Asks the host's model, which looks for it in `entry` first."""
+    try:
+        model.encode_adm(**entry)
+    except KeyError as missing:
+        return missing.args == ("pooled_output",)
+    except AttributeError:  # SV3D looks at the noise, which is known only once the run has begun
+        return False
+    return False
+
+
 def _misfit(control: Any, network: Any) -> str | None:
-    """Why the outputs of `control` cannot be added to the blocks of `network`; None also where that cannot be told."""
+    """Why the outputs of `control` cannot be added to the blocks of `network`; None also if unknown."""
     if getattr(control, "control_weights", None) is not None:
         return _misfit_of_lora(control.control_weights, dict(network.named_modules()))
     made_for, found = _layout(getattr(control, "control_model", None)), _layout(network)
@@ -106,7 +230,7 @@ def _misfit_of_lora(weights: dict[str, Any], modules: dict[str, Any]) -> str | N
 
 
 def _layout(network: Any) -> str | None:
-    """Number and width of the blocks, as far as the host's classes tell."""
+    """Number and width of the blocks, if the host's classes show them."""
     if hasattr(network, "input_blocks") and hasattr(network, "num_res_blocks"):
         widths = [network.model_channels * factor for factor in network.channel_mult]
         levels = ", ".join(f"{count} x {width}" for count, width in zip(network.num_res_blocks, widths, strict=False))
@@ -122,7 +246,7 @@ class _Kind(NamedTuple):
 
 
 def _kind(patcher: Any) -> _Kind:
-    """By the model's sampling first, which a node may have exchanged."""
+    """By the model's sampling first, which a node may have replaced."""
     sampling = patcher.get_model_object("model_sampling")
     bases = type(sampling).__mro__
     for name in UNMIXABLE:
@@ -135,17 +259,17 @@ def _kind(patcher: Any) -> _Kind:
 
 
 def _mixes_alone(sampling: Any) -> bool:
-    """Whether it starts without noise, or with noise by the size of the picture."""
+    """Whether it starts without noise, or with noise that depends on the picture size."""
     small, large = (mixing(sampling, PROBES[0], side) for side in (1, 64))
     return small[1] == 0 or small != large
 
 
-def _describe(latent_format: Any) -> str:
+def describe_latents(latent_format: Any) -> str:
     video = ", video" if latent_format.latent_dimensions == 3 else ""
     return f"{type(latent_format).__name__} ({latent_format.latent_channels} channels{video})"
 
 
-def _same_latents(first: Any, second: Any) -> bool:
+def same_latents(first: Any, second: Any) -> bool:
     """Compares what the formats do to a latent, not what they are called."""
     if first is second:
         return True

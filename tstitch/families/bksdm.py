@@ -1,8 +1,8 @@
 """BK-SDM (arXiv 2305.15798): Stable Diffusion U-Nets with blocks removed, which the host does not load itself.
 
 Going down, each level keeps the first of its two residual-attention pairs; going up, the first and the last of three.
-Small and Tiny have no middle block, Tiny no innermost level either. Here every kept block goes by the number it has in
-Stable Diffusion, so that LoRAs made for that model find their layers.
+Small and Tiny have no middle block, Tiny no innermost level either. Every kept block has its number from Stable
+Diffusion, so that LoRAs made for that model find their layers.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ..errors import StitchError
 from .shared.checkpoint import Checkpoint, check_weights, read_checkpoint, weight_of
 from .shared.host_model import EagerLayers, build_patcher, reloadable
+from .shared.model_file import ModelFile
 from .shared.patches import check_channels
 
 LEVELS = 4  # of Stable Diffusion
@@ -40,14 +41,14 @@ FAMILIES = {768: comfy.supported_models.SD15, 1024: comfy.supported_models.SD20}
 
 
 class _Copy(nn.Module):
-    """In place of the middle block: the host corrects the innermost skip in place, which must not be its output too."""
+    """Replaces the middle block: the host changes the innermost skip in place, so it must not be the output too."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.clone()
 
 
 class SlimUNet(UNetModel):
-    """The host's U-Net with one pair a level, its blocks numbered as in Stable Diffusion."""
+    """The host's U-Net with one pair per level, its blocks numbered as in Stable Diffusion."""
 
     input_blocks: nn.ModuleList
     output_blocks: nn.ModuleList
@@ -87,9 +88,9 @@ def _numbered(blocks: nn.ModuleList, numbers: list[int]) -> nn.ModuleList:
 
 
 @reloadable
-def load_bksdm(path: str | Path, name: str | None = None, dtype: torch.dtype | None = None) -> Any:
+def load_bksdm(file: str | Path | ModelFile, dtype: torch.dtype | None = None) -> Any:
     """A BK-SDM U-Net in the diffusers layout as a MODEL. Raises StitchError."""
-    checkpoint = read_checkpoint(path, name)
+    checkpoint = read_checkpoint(file)
     unet_config = infer_unet_config(checkpoint)
     network = SlimUNet(**unet_config, device="meta", operations=EagerLayers).state_dict()
     names = names_in_file(network, len(unet_config["channel_mult"]))

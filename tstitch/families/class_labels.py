@@ -55,7 +55,7 @@ class ClassSet:
         return cls(count, tuple(names or ()))
 
     def parse(self, text: str) -> list[int]:
-        """Class numbers of a list of numbers or names with commas between, or of "all". Raises StitchError."""
+        """Class numbers of a list of numbers or names separated by commas, or of "all". Raises StitchError."""
         if text.strip().lower() == "all":
             if self.count > ALL_LIMIT:
                 raise StitchError(f"labels says all, which would be {self.count} pictures: name the classes you want.")
@@ -98,7 +98,7 @@ class ClassSet:
 
 
 def class_conditioning(labels: Sequence[int], classes: int) -> tuple[list[Any], list[Any]]:
-    """Positive and negative CONDITIONING for one sample a label: one-hot weights (N, 1, classes), and zeros.
+    """Positive and negative CONDITIONING for one sample per label: one-hot weights (N, 1, classes), and zeros.
 
     A model of one class was trained without it, as the Shortcut model of CelebA (arXiv 2410.12557): zeros for both.
     """
@@ -110,7 +110,7 @@ def class_conditioning(labels: Sequence[int], classes: int) -> tuple[list[Any], 
 
 @dataclass(frozen=True)
 class ClassInputs:
-    """What a class-conditional MODEL is sampled with, one sample a label."""
+    """Inputs to sample a class-conditional MODEL with, one sample per label."""
 
     positive: list[Any]
     negative: list[Any]

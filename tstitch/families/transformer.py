@@ -1,4 +1,4 @@
-"""One way in for all class-conditional transformers: DiT, SiT, REPA, Shortcut, U-ViT and the starter models."""
+"""One loader for all class-conditional transformers: DiT, SiT, REPA, Shortcut, U-ViT and the starter models."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .dit.checkpoint import interpret_dit, read_transformer
 from .dit.model import build_dit
 from .shared.class_model import with_guided_channels
 from .shared.host_model import reloadable
+from .shared.model_file import ModelFile
 from .starter import build_starter, describe_starter, is_starter
 from .uvit import checkpoint as uvit_checkpoint
 from .uvit.checkpoint import interpret_uvit, is_uvit
@@ -25,19 +26,19 @@ GUIDANCE_CHANNELS = ("auto", *GUIDED_CHANNELS)
 
 @reloadable
 def load_transformer(
-    path: str,
-    name: str,
+    file: str | Path | ModelFile,
     prediction: str = "auto",
     guidance_channels: str = "auto",
     dtype: torch.dtype | None = None,
     heads: int = 0,
 ) -> tuple[Any, str]:
-    """A transformer as a MODEL, and what it is in words. Raises StitchError."""
-    checkpoint = read_transformer(path, name)
+    """A transformer as a MODEL, and its description. Raises StitchError."""
+    file = ModelFile.of(file)
+    checkpoint = read_transformer(file)
     if is_starter(checkpoint):
         if prediction != "auto" or heads:
             raise StitchError(
-                f"The file {checkpoint.name} is a starter model, which tells its prediction and heads itself, but"
+                f"The file {checkpoint.name} is a starter model, which contains its prediction and heads, but"
                 f" prediction is {prediction} and heads is {heads}: choose auto and 0."
             )
         starter = build_starter(checkpoint, dtype)
@@ -45,6 +46,6 @@ def load_transformer(
     if is_uvit(checkpoint):
         uvit = interpret_uvit(checkpoint, prediction, heads)
         return build_uvit(uvit, GUIDED_CHANNELS.get(guidance_channels), dtype), uvit.description
-    dit = interpret_dit(checkpoint, Path(path), prediction, heads)
+    dit = interpret_dit(checkpoint, file.path, prediction, heads)
     guided = GUIDED_CHANNELS.get(guidance_channels, dit.variant.guided_channels)
     return build_dit(dit, guided, dtype), dit.description

@@ -1,1 +1,1 @@
-"""Guidance whose second answer comes from a smaller model (arXiv 2406.02507)."""
+"""Guidance whose second prediction comes from a smaller model (arXiv 2406.02507)."""

@@ -11,35 +11,41 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import comfy.model_patcher
 import comfy.samplers
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ..checks.choices import check_choice
+from ..checks.compatibility import check_run, parts_of
 from ..checks.inputs import check_model
 from ..errors import StitchError
 from ..host.clones import clone_sharing_patches, wrap_sampling
 from ..host.conditioning import own_conditioning, patchable
 from ..host.latents import packed
+from ..host.levels import filled, followed, level_of, unfollowed
 from ..host.memory import POLICIES
-from ..host.model_options import remember_options
-from ..host.noise_levels import Conversion, conversion, same_mixing
-from ..resolution.model import level_of_run
+from ..host.model_options import added_after, remember_options
+from ..host.noise_levels import conversion
+from ..resolution.levels import SmallerLevel
+from ..resolution.model import shrinkage
+from ..resolution.scaling import Scaling
 from ..stitch.model import inner_call
 from ..stitch.run import (
     SampleCall,
     Stage,
     StageRouter,
     StageSampler,
-    check_all,
-    check_run,
+    latent_sizes,
     run_together,
     separate_patchers,
+    tell_of_guidance,
 )
 
 MODES = ("weak model", "cheap negative")
 NAMES = ("weak_model", "model")
 KEY = "sampler_calc_cond_batch_function"
+OF_BOTH = ("context_handler",)  # options put on the guided MODEL that the weak model takes over
 
 
 @dataclass(frozen=True)
@@ -79,10 +85,12 @@ def guided_model(model: Any, weak_model: Any, guidance: Guidance) -> Any:
         check_guider_kind(template)
         call, run_last = inner_call(executor, args, kwargs)
         weak = weak_guider(weak_model, template, guidance.prompt)
+        added, _ = added_after(template.model_options, join)
+        weak.model_options.update((key, added[key]) for key in OF_BOTH if key in added)
         return packed(run_guided(guidance, weak, template, call, run_last))
 
     clone = clone_sharing_patches(model)
-    remember_options(clone.model_options)  # it is made of several from now on
+    join = remember_options(clone.model_options)  # it is made of several from now on
     wrap_sampling(clone, outer_sample)
     return clone
 
@@ -99,6 +107,7 @@ def check_guider_kind(guider: Any) -> None:
 def weak_guider(weak_model: Any, template: Any, prompt: str) -> CFGGuider:
     """The host's own guider for the weak model's answer to one prompt of `template`."""
     guider = CFGGuider(weak_model)
+    guider.model_options = comfy.model_patcher.create_model_options_clone(weak_model.model_options)
     guider.original_conds = own_conditioning({"positive": template.original_conds[prompt]})
     guider.model_patcher = patchable(weak_model, guider.original_conds)
     return guider
@@ -110,17 +119,15 @@ def run_guided(guidance: Guidance, weak: Any, template: Any, call: SampleCall, r
         return run_last(call.sampler)
     guiders = [weak, template]
     separate_patchers(guiders)
-    check_all(NAMES, guiders, call)
-    check_run(NAMES, guiders, call)
+    check_run(parts_of(NAMES, guiders), call.latent_image)
+    latent_sizes([guider.model_patcher for guider in guiders], call.noise)
     samplings = [guider.model_patcher.get_model_object("model_sampling") for guider in guiders]
-    levels = [float(sigma) for sigma in call.sigmas.cpu()]
+    levels = call.sigmas.tolist()
     small = Stage(0, guiders[0], conversion(samplings[1], samplings[0], levels, NAMES[0]))
     lead = Stage(1, guiders[1], None)
-    bounds = tuple(
-        level_of_run(call.sampler, float(samplings[1].percent_to_sigma(percent)))
-        for percent in (guidance.start_percent, guidance.end_percent)
-    )
-    sampler = GuidedSampler(call.sampler, lead, small, bounds[0], bounds[1], guidance.memory == "swap")
+    level = SmallerLevel(samplings[1], shrinkage(call.sampler))
+    start, end = level.of_percent(guidance.start_percent), level.of_percent(guidance.end_percent)
+    sampler = GuidedSampler(call.sampler, lead, small, start, end, guidance.memory == "swap")
     return run_together([small, lead], call, call.sigmas, guidance.memory, partial(run_last, sampler))
 
 
@@ -135,7 +142,8 @@ class GuidedSampler(StageSampler):
     def sample(self, model_wrap: Any, sigmas: Tensor, extra_args: dict[str, Any], *rest: Any) -> Tensor:
         self._lead.prepared(model_wrap, extra_args)
         router = GuidedRouter(self._lead, self._weak, self._start, self._end, self._swap)
-        return self._sampler.sample(router, sigmas, extra_args, *rest)
+        with followed(sigmas):
+            return self.inner.sample(router, sigmas, extra_args, *rest)
 
 
 class GuidedRouter(StageRouter):
@@ -144,9 +152,14 @@ class GuidedRouter(StageRouter):
     def __init__(self, lead: Stage, weak: Stage, start: float, end: float, swap: bool) -> None:
         super().__init__(lead, [weak, lead], swap)
         self._weak, self._start, self._end = weak, start, end
+        self._scalings: dict[tuple[int, ...], Scaling] = {}
 
     def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
-        level = float(sigma.reshape(-1)[0])
+        with unfollowed():
+            return self._answer(x, sigma, model_options, kwargs)
+
+    def _answer(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None, kwargs: dict[str, Any]) -> Tensor:
+        level = level_of(sigma)
         options = self._lead.model_options if model_options is None else model_options
         guided = self._start >= level > self._end
         earlier = options.get(KEY)
@@ -157,34 +170,39 @@ class GuidedRouter(StageRouter):
             self._lead.begin_interval(None, self._swap)
         self._lead.put_in_place()
         device = self._lead.patcher.load_device
-        asked = sigma.to(device)
-        answer = partial(self._guided, asked, level, earlier, kwargs) if guided else partial(_unguided, earlier)
+        own, asked = x.to(device), sigma.to(device)
+        answer = partial(self._guided, own, asked, level, earlier, kwargs) if guided else partial(_unguided, earlier)
         options = {**options, KEY: answer}
-        return self._lead.predict(x.to(device), asked, model_options=options, **kwargs).to(x.device)
+        return self._lead.predict(own, asked, model_options=options, **kwargs).to(x.device)
 
     def _guided(
-        self, asked: Tensor, level: float, earlier: Any, kwargs: dict[str, Any], args: dict[str, Any]
+        self, x: Tensor, sigma: Tensor, level: float, earlier: Any, kwargs: dict[str, Any], args: dict[str, Any]
     ) -> list[Tensor]:
+        """Both answers, the weak model's to the run's own x: the large one may be asked in another form of it."""
         cond, uncond = args["conds"]
         if uncond is None:  # cfg 1
             return _answers(earlier, args, [cond, None])
-        x, sigma, weak = args["input"], args["sigma"], self._weak
-        to_weak = weak.conversion
-        if sigma is not asked:  # the large model is itself made of stages, or asked at another size
-            level, to_weak = float(sigma.reshape(-1)[0]), self._conversion_from(args["model"].model_sampling)
-        if to_weak is not None:
-            weak_level, factor = to_weak(level)
-            x, sigma = x * factor, sigma.new_full(sigma.shape, weak_level)
+        weak = self._weak
+        if weak.conversion is not None:
+            weak_level, factor = weak.conversion(level)
+            x, sigma = x * factor, filled(sigma, weak_level)
         device = weak.patcher.load_device
         self._hand_over(self._lead, weak)
         negative = weak.predict(x.to(device), sigma.to(device), model_options=weak.model_options, **kwargs)
         self._hand_over(weak, self._lead)
+        tell_of_guidance(args["model_options"])
         positive = _answers(earlier, args, [cond, None])[0]
-        return [positive, negative.to(positive.device)]
+        return [positive, self._as_large_as(positive, negative).to(positive.device)]
 
-    def _conversion_from(self, sampling: Any) -> Conversion | None:
-        weak_sampling = self._weak.patcher.get_model_object("model_sampling")
-        return None if same_mixing(sampling, weak_sampling) else Conversion(sampling, weak_sampling)
+    def _as_large_as(self, positive: Tensor, negative: Tensor) -> Tensor:
+        """The weak model's answer as a stage at a lower resolution gives its own."""
+        full, small = tuple(negative.shape[-2:]), tuple(positive.shape[-2:])
+        if full == small:
+            return negative
+        key = (*full, *small)
+        if key not in self._scalings:
+            self._scalings[key] = Scaling.of(full, small, negative.device)
+        return self._scalings[key].shrink(negative)
 
     def _hand_over(self, before: Stage, after: Stage) -> None:
         before.put_away()

@@ -1,4 +1,4 @@
-"""Clones of a MODEL, and what of ours runs around their sampling."""
+"""Clones of a MODEL, and our wrappers around their sampling."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from comfy.patcher_extension import WrappersMP
 
 
 class _SharingOptions(dict[str, Any]):
-    """Options whose deep copy shares the patches in them, as those of the host's guiders do."""
+    """Options whose deep copy shares its patches, as the options of the host's guiders do."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
         return comfy.model_patcher.create_model_options_clone(dict(self))
 
 
 def clone_sharing_patches(model: Any) -> Any:
-    """The host's `clone` copies patches with all weights that they hold, wherever those are."""
+    """A clone that shares its patches: the host's own `clone` copies all weights in them."""
     options = model.model_options
     model.model_options = _SharingOptions(options)
     try:
@@ -29,6 +29,6 @@ def clone_sharing_patches(model: Any) -> Any:
 def wrap_sampling(model: Any, outer_sample: Callable[..., Any]) -> None:
     """Have `outer_sample` run around the sampling of `model`, a clone of ours.
 
-    It comes before an earlier one in the model: what was added last decides first.
+    It runs outside earlier ones: what was added last decides first.
     """
     model.wrappers.setdefault(WrappersMP.OUTER_SAMPLE, {}).setdefault("tstitch", []).insert(0, outer_sample)

@@ -1,4 +1,4 @@
-"""Conditioning that several stages share: each needs its own copy of what the host keeps the state of a run on."""
+"""Each stage gets its own copy of conditioning objects on which the host stores run state."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 
 def own_conditioning(conds: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-    """`conds` of a guider with ControlNets and hooks of its own, still shared where `conds` shares them.
+    """A copy of a guider's `conds` with its own ControlNets and hooks; objects shared within `conds` stay shared.
 
-    The host stores a model's sampling on a ControlNet and the current keyframe on a hook, when a run is set up.
+    At set-up the host stores the model's sampling on ControlNets and the current keyframe on hooks.
     """
     known: dict[int, Any] = {}
     return {name: [_own(cond, known) for cond in items] for name, items in conds.items()}
 
 
 def patchable(patcher: Any, conds: dict[str, list[dict[str, Any]]]) -> Any:
-    """`patcher`, or what newer hosts take in its place where hooks are to patch a model whose weights they page."""
+    """`patcher`, or its non-dynamic form if hooks patch its weights (`non_dynamic_if_hooked`)."""
     if not hasattr(patcher, "is_dynamic") or not patcher.is_dynamic():
         return patcher
     hooked = any(cond.get("hooks") is not None for items in conds.values() for cond in items)

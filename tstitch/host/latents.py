@@ -1,4 +1,4 @@
-"""LATENTs as the host's sampler nodes read them, and as its samplers pack several into one."""
+"""LATENT samples: empty latents fitted to the model, nested ones packed into one tensor."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import comfy.sample
 import comfy.utils
 from torch import Tensor
 
-#: What newer hosts note beside an empty latent: how many pixels, or frames, one of its values stands for.
+#: Keys of an empty latent in newer hosts: pixels, or frames, per latent value.
 RATIOS = ("downscale_ratio_spacial", "downscale_ratio_temporal")
 
 
 def samples_for(model: Any, latent: dict[str, Any]) -> Tensor:
-    """The samples of `latent`; where they are empty, the host gives them the channels and the size that fit `model`."""
+    """The samples of `latent`; the host fits channels and size of empty ones to `model`."""
     fit = comfy.sample.fix_empty_latent_channels
     read = [name for name in RATIOS if name in latent and name in inspect.signature(fit).parameters]
     return fit(model, latent["samples"], **{name: latent[name] for name in read})
 
 
 def unpacked(latent: Any, shapes: Sequence[Any]) -> Any:
-    """Undo the host's packing of several latents into one tensor, which its `sample` would do again."""
+    """Undo the host's packing of several latents into one tensor; its `sample` would pack them again."""
     if len(shapes) <= 1:
         return latent
     from comfy.nested_tensor import NestedTensor  # absent in hosts that pack nothing

@@ -1,4 +1,4 @@
-"""Which models are on the device when: all at once, or one after another."""
+"""Which models are on the device at what time: all at once, or one after another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ POLICIES = ("auto", "keep", "swap")
 
 
 def fits_together(patchers: Sequence[Any], conds: Sequence[dict[str, Any]], latent_shape: Sequence[int]) -> bool:
-    """Whether the weights of all `patchers` and the working memory of one fit on their devices, as the host counts.
+    """Whether all weights and the working memory of one model fit on the devices, by the host's estimate.
 
     conds: of each patcher, as its guider has them; they bring ControlNets, and images that take working memory;
     latent_shape: as the host packs it for the sampler.
@@ -34,7 +34,7 @@ def fits_together(patchers: Sequence[Any], conds: Sequence[dict[str, Any]], late
 
 
 def fits_on(device: Any, weights: float, working: float) -> bool:
-    """Whether so many bytes fit beside what the host would make room of."""
+    """Whether so many bytes fit, counting what the host would unload."""
     held = sum(patcher.loaded_size() for patcher in mm.loaded_models() if patcher and patcher.load_device == device)
     needed = weights * 1.1 + max(mm.minimum_inference_memory(), working + mm.extra_reserved_memory())
     return needed <= mm.get_free_memory(device) + held
@@ -46,19 +46,19 @@ def share_weights(patchers: Sequence[Any]) -> bool:
 
 
 def unload_model(patcher: Any) -> None:
-    """Take a model off its device; the host keeps all the others there."""
+    """Unload one model; the others stay on the device."""
     others = [loaded for loaded in mm.current_loaded_models if not patcher.is_clone(loaded.model)]
     mm.free_memory(1e30, patcher.load_device, keep_loaded=others)
 
 
 def keep_pinned(clone: Any) -> None:
-    """Let a clone die without unpinning what its original still streams to the device (the host's `__del__`)."""
+    """Let a clone be deleted without unpinning weights that its original still uses (the host's `__del__`)."""
     if hasattr(clone, "pinned"):
         clone.pinned = set()
 
 
 class StageLoader:
-    """Asks the host for one stage's model: at set-up as the host would, or, deferred, when its first step comes.
+    """Loads one stage's model: at set-up, as the host does, or deferred to its first step.
 
     Later it asks again whenever the host has evicted the model to make room for another.
     """
@@ -111,13 +111,13 @@ class StageLoader:
         )
 
     def mark_used(self) -> None:
-        """Have the host take what `load` loaded for what is in use: a ControlNet's VAE may push it out for a moment."""
+        """Mark the model as in use for the host: a ControlNet's VAE may evict it for a moment."""
         own = {id(patcher) for patcher, _ in self._loaded or ()}
         for loaded in mm.current_loaded_models:
             loaded.currently_used = id(loaded.model) in own
 
     def release(self) -> None:
-        """Let go of the run, which holds the options that hold this loader.
+        """Break the reference cycle of run, options and loader.
 
         The host takes back the patches of what it lists as loaded when another variant comes; those of a MODEL that
         was set up, but never loaded or evicted since, are ours to take back.
@@ -130,9 +130,9 @@ class StageLoader:
 
 
 def changes_shapes(patcher: Any) -> bool:
-    """Whether LoRAs give weights other shapes: those of `patcher`, or of another variant, now in place (control LoRAs).
+    """Whether a LoRA reshapes weights: one on `patcher`, or another variant's now in place (control LoRAs).
 
-    Set-up reads from the shapes how many channels of conditioning the model takes (Flux, Wan, HunyuanVideo 1.5).
+    The host's set-up reads the number of conditioning channels from these shapes (Flux, Wan, HunyuanVideo 1.5).
     """
     in_place = ((comfy.utils.get_attr(patcher.model, key), kept.weight) for key, kept in patcher.backup.items())
     return any(now.shape != original.shape for now, original in in_place) or any(

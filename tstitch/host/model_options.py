@@ -1,4 +1,4 @@
-"""The host's model_options dictionaries: a stage keeps its own and takes over what the sampler added."""
+"""The host's model_options: each stage has its own, plus what the sampler added to the lead's."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _copied(value: Any) -> Any:
 
 # --- What belongs to the whole run ------------------------------------------------------------------------------------
 
-#: Options that work on answers, not inside of a network, so that they fit any model.
+#: Options that act on predictions, not inside the network, so they fit any model.
 OF_THE_RUN = (
     "sampler_cfg_function",
     "sampler_pre_cfg_function",
@@ -54,10 +54,10 @@ SNAPSHOTS = "tstitch_joined"
 
 
 def remember_options(options: dict[str, Any]) -> str:
-    """Note in `options` of a joined MODEL what they hold as it is joined, and return the name of the note.
+    """Store a snapshot in the `options` of a joined MODEL, and return its name.
 
-    A MODEL may be joined again and again: the name is its number among the joins. The note lies beside what it names,
-    so that a deep copy, as the host's `clone` makes it, keeps both alike.
+    A MODEL may be joined several times, so the name is the number of the join. The snapshot is part of the options,
+    so that the deep copy of the host's `clone` keeps both consistent.
     """
     noted = {key: options[key] for key in OF_THE_RUN if key in options}
     patches = {
@@ -70,15 +70,15 @@ def remember_options(options: dict[str, Any]) -> str:
     return join
 
 
-def is_joined(options: dict[str, Any]) -> bool:
-    """Whether a MODEL with these options is made of several."""
-    return bool(options.get(SNAPSHOTS))
+def is_stitched(model: Any) -> bool:
+    """Whether a MODEL is made of several."""
+    return bool(model.model_options.get(SNAPSHOTS))
 
 
 def added_after(options: dict[str, Any], join: str) -> tuple[dict[str, Any], bool]:
     """What was put on the joined MODEL since `remember_options` and belongs to the whole run.
 
-    The second value tells whether patches inside of the network came along. Guidance functions may need them (as
+    The second value: whether patches inside the network were added too. Guidance functions may need them (as
     SelfAttentionGuidance's), so they are then left to the finishing model, whose network the patches are made for.
     """
     snapshot = options.get(SNAPSHOTS, {}).get(join)
@@ -95,7 +95,7 @@ def added_after(options: dict[str, Any], join: str) -> tuple[dict[str, Any], boo
 
 
 def _leaves(options: dict[str, Any]) -> list[Any]:
-    """All that is in nested dictionaries and lists."""
+    """All values in nested dictionaries and lists."""
     found: list[Any] = []
     for value in options.values():
         found += _leaves(value) if isinstance(value, dict) else value if isinstance(value, list) else [value]

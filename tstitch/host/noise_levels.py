@@ -76,7 +76,7 @@ class Conversion:
     def __call__(self, sigma: float) -> tuple[float, float]:
         """The stage's sigma for the lead's `sigma`, and the factor on x.
 
-        Levels noisier than the stage knows are clamped to its noisiest: the noise keeps its scale there.
+        Levels above the stage's noisiest are clamped to it; the noise keeps its scale.
         """
         a, b = self._lead.at(sigma)
         if b == 0:
@@ -94,12 +94,12 @@ class Conversion:
         return sigmas.new_tensor([self(float(sigma))[0] for sigma in sigmas.cpu()])
 
     def sampler_sigmas(self, sigmas: Tensor) -> Tensor:
-        """The same for a sampler: where several levels lie beyond the stage, they keep their distance.
+        """The same for a sampler: levels above the stage's noisiest stay distinct.
 
-        Clamped to one level they would be steps of no length, on which multistep solvers divide by zero. A model with
+        Clamped to one level, these steps would have length 0, and multistep solvers divide by it. A model with
         no levels beyond its noisiest is asked as at its noisiest, by its own `timestep`.
         """
-        levels = [float(sigma) for sigma in sigmas.cpu()]
+        levels = sigmas.tolist()
         found = [self(level)[0] for level in levels]
         beyond = sum(level == self._stage.sigma_max for level in found)
         if beyond > 1 and levels[0] > levels[-1]:
@@ -110,12 +110,12 @@ class Conversion:
 
 
 def conversion(lead: Any, stage: Any, sigmas: Sequence[float], name: str) -> Conversion | None:
-    """What a stage needs to be called at the lead's `sigmas`: None when it sees the lead's tensors unchanged."""
+    """Conversion from the lead's levels to the stage's; None if both use the same."""
     reaches = max(sigmas) <= float(stage.sigma_max) * (1 + 1e-4)
     if same_mixing(lead, stage) and (reaches or max(sigmas) > float(lead.sigma_max) * (1 + 1e-4)):
         return None
     if not reaches and same_mixing(lead, stage):
-        _warn_once(
+        warn_once(
             f"{name} knows noise up to sigma {float(stage.sigma_max):g} only, the schedule starts at {max(sigmas):g}:"
             " its first steps run at its own maximum."
         )
@@ -123,7 +123,7 @@ def conversion(lead: Any, stage: Any, sigmas: Sequence[float], name: str) -> Con
 
 
 @functools.cache
-def _warn_once(message: str) -> None:
+def warn_once(message: str) -> None:
     logger.warning(message)
 
 

@@ -1,4 +1,4 @@
-"""The noise levels a run would have, for the page to show before the first run."""
+"""Noise levels of a run that has not started, for the page."""
 
 from __future__ import annotations
 
@@ -22,9 +22,17 @@ MAX_STEPS = 1000  # of the whole schedule; the page shows longer ones without no
 FRACTIONS = 200
 
 
+class EpsSampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
+    """As the host puts one together for SD 1.x and SDXL."""
+
+
+class FlowSampling(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
+    """As the host puts one together for flow models."""
+
+
 @dataclass(frozen=True)
 class PlannedRun:
-    """What a KSampler or a scheduler node is set to."""
+    """Settings of a KSampler or scheduler node."""
 
     steps: int
     scheduler: str
@@ -58,8 +66,8 @@ class PlannedRun:
 
     def model_sampling(self) -> Any:
         if self.sampling == "eps":
-            return comfy.model_sampling.ModelSamplingDiscrete()
-        flow = comfy.model_sampling.ModelSamplingDiscreteFlow()
+            return EpsSampling()
+        flow = FlowSampling()
         flow.set_parameters(shift=self.shift)
         return flow
 
@@ -69,7 +77,8 @@ def preview_levels(planned: PlannedRun) -> dict[str, Any]:
     """Sigmas and t of the run, by the host's own arithmetic, on a model of a common kind. Raises StitchError.
 
     `whole` is false where the MODEL surface cannot know the full schedule and takes a fraction as a noise level: that
-    of `fraction_sigmas`, which stand for fractions evenly spaced from 0 to 1.
+    of `fraction_sigmas`, which stand for fractions evenly spaced from 0 to 1; `starts` is false where it does not know
+    the number of the first step either.
     """
     model_sampling = planned.model_sampling()
     model: Any = SimpleNamespace(get_model_object=lambda name: model_sampling)
@@ -89,8 +98,10 @@ def preview_levels(planned: PlannedRun) -> dict[str, Any]:
     return {
         "sigmas": run.sigmas,
         "timesteps": run.timesteps,
+        "noises": run.noises,
         "first_step": first,
         "total_steps": len(full) - 1,
         "whole": run.total_steps is not None,
+        "starts": run.first_step == 0,
         "fraction_sigmas": [run.sigma_of_fraction(step / FRACTIONS) for step in range(FRACTIONS + 1)],
     }

@@ -1,6 +1,6 @@
 """Tells the page that queued a run which model is at which step, a few times a second.
 
-Nothing is asked of the device: steps and seconds are those that the report counts on the CPU anyway.
+Costs no device synchronisation: steps and seconds are those of the report, counted on the CPU.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class PageWatch:
 
 
 def watch_for_page() -> PageWatch | None:
-    """For the node that is being executed; None where nobody could look on."""
+    """A watch for the node that is being executed; None without a server."""
     context = executing_context()
     return None if context is None or page_server() is None else PageWatch(context.node_id)
 
@@ -75,7 +75,7 @@ def workflow_id(extra_data: dict[str, Any]) -> str | None:
 
 
 def describe(report: Report) -> dict[str, Any]:
-    """What is known of a run before it starts: names by stage, [stage, steps] of each interval, noise levels."""
+    """The constant part of the messages: names by stage, [stage, steps] of each interval, noise levels."""
     assert report.schedule is not None
     assert report.trajectory is not None
     return {
@@ -84,11 +84,12 @@ def describe(report: Report) -> dict[str, Any]:
         "intervals": [[interval.stage, interval.steps] for interval in report.schedule.intervals],
         "sigmas": [round(sigma, 6) for sigma in report.trajectory.sigmas],
         "timesteps": [round(t, 6) for t in report.trajectory.timesteps],
+        "noises": [round(share, 6) for share in report.trajectory.noises],
     }
 
 
 def progress(report: Report, finished: bool) -> dict[str, Any]:
-    """What has been done: seconds by stage, and the seconds a step of each takes (None for one not measured yet)."""
+    """Progress: seconds by stage, and seconds per step of each (None if not measured yet)."""
     assert report.schedule is not None
     done = report.schedule.owners[: report.step]
     steps = [done.count(stage) for stage in range(len(report.uses))]
@@ -97,6 +98,7 @@ def progress(report: Report, finished: bool) -> dict[str, Any]:
         "step": report.step,
         "stage": report.schedule.owners[min(report.step, len(report.schedule.owners) - 1)],
         "stepsPerStage": steps,
+        "weakCallsPerStage": [use.weak_calls for use in report.uses],
         "secondsPerStage": [round(seconds, 4) for seconds in report.seconds_so_far(time.perf_counter())],
         "secondsPerStep": [use.seconds_per_step(done) for use, done in zip(report.uses, steps, strict=True)],
     }

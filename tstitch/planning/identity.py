@@ -1,4 +1,4 @@
-"""What makes a MODEL the one it is: a mark that outlives restarts, devices and dtypes, and a readable name."""
+"""Identity of a MODEL: a hash that survives restarts, devices and dtypes, and a readable name."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ PLAIN = (bool, int, float, complex, str, bytes, type(None))
 def model_identity(patcher: Any) -> str:
     """A hash (32 hex digits) of what `patcher` computes: its classes and settings, weights, patches and options.
 
-    Of each tensor a few values count, rounded to bfloat16, so that one file loaded in another precision keeps its
-    identity; nothing is read in full, and each device is asked once.
+    Only a few values per tensor count, rounded to bfloat16, so that a file keeps its identity in another precision.
+    Nothing is read in full, and each device is read once.
     """
     fingerprint = Fingerprint()
     add_model(fingerprint, patcher)
@@ -31,14 +31,14 @@ def model_identity(patcher: Any) -> str:
 
 
 def model_name(patcher: Any) -> str:
-    """The model's family and size, such as "SD15 860M"; "patched" where LoRAs or their like are on it."""
+    """The model's family and size, such as "SD15 860M"; "patched" if it has LoRAs or similar."""
     family = type(patcher.model.model_config).__name__.removeprefix("Host").removesuffix("Config")
     size = _readable(sum(weight.numel() for weight in _network(patcher).parameters()))
     return f"{family} {size}" + (" patched" if patcher.patches else "")
 
 
 class Fingerprint:
-    """Gathers plain values at once and tensors by a sample of their values, which is fetched in the end."""
+    """Hashes plain values at once, and tensors by a sample of their values, fetched at the end."""
 
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=16)
@@ -55,7 +55,7 @@ class Fingerprint:
         self._hash.update(("\x1f".join(map(str, words)) + "\x1e").encode())
 
     def add(self, value: Any) -> None:
-        """Count `value` in; what is nested too deep or in a circle by its type alone."""
+        """Hash `value`; values nested too deep or in a cycle count by their type alone."""
         if isinstance(value, PLAIN):
             self.mark(type(value).__name__, value)
             return
@@ -114,7 +114,7 @@ class Fingerprint:
             self.add(part)
 
     def _add_object(self, value: Any) -> None:
-        """Its classes and its settings; what it gathers while it works is no part of what it is."""
+        """Its classes and settings, without state that it gathers while it works."""
         self.mark(*(kind.__qualname__ for kind in type(value).__mro__))
         if is_dataclass(value) and getattr(type(value), "__dataclass_params__").frozen:  # noqa: B009
             self.add_items({field.name: getattr(value, field.name) for field in fields(value)})
@@ -139,7 +139,7 @@ def add_model(fingerprint: Fingerprint, patcher: Any) -> None:
 
 
 def add_weights(fingerprint: Fingerprint, patcher: Any, network: nn.Module) -> None:
-    """The weights as the file has them: another clone's LoRAs may be in place just now."""
+    """The weights as in the file, even if another clone's LoRAs are in place now."""
     for key, weight in sorted(network.state_dict(prefix="diffusion_model.").items()):
         if key in patcher.backup:
             weight = patcher.backup[key].weight
@@ -159,7 +159,7 @@ def sample_of(tensor: Tensor) -> Tensor:
 
 
 def fetch(samples: Sequence[Tensor]) -> Iterable[bytes]:
-    """The bytes of all samples in order, with one transfer a device."""
+    """The bytes of all samples in order, with one transfer per device."""
     by_device: dict[torch.device, list[int]] = {}
     for index, sample in enumerate(samples):
         by_device.setdefault(sample.device, []).append(index)

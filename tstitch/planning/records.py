@@ -1,4 +1,4 @@
-"""What the files of calibrations and profiles have in common."""
+"""Shared by the records of calibrations and profiles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ModelMark:
-    """How a model is told apart from others."""
+    """Name and identity of a model."""
 
     name: str  # for people
     identity: str  # of its weights and patches, see `identity.model_identity`

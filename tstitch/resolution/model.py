@@ -7,26 +7,28 @@ call is taken down, its noise level is that of the smaller latent, and the answe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import comfy.sampler_helpers
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..checks.compatibility import check_resizable
 from ..checks.inputs import check_model
 from ..errors import StitchError
 from ..host.clones import clone_sharing_patches, wrap_sampling
-from ..host.conditioning import controls_of, keyframes_of
-from ..host.noise_levels import Mixing
+from ..host.levels import filled, followed, level_of, unfollowed
+from ..host.noise_levels import same_mixing
+from ..host.samplers import DenoiserInPlace, SamplerInPlace, samplers_within
+from .fitting import Fitting, by_area
+from .levels import SmallerLevel, fit_times
 from .scaling import Scaling, smaller_size
 
 ATTACHMENT = "tstitch_scale"
 POST_CFG = "sampler_post_cfg_function"
 SMALLEST, LARGEST = 0.25, 1.0
-ALWAYS = 1e8  # the host's sigma of "from the very start" lies above
 
 
 def low_resolution(model: Any, scale: float) -> Any:
@@ -49,28 +51,26 @@ def low_resolution(model: Any, scale: float) -> Any:
     ) -> Any:
         check_shape(noise, kwargs.get("latent_shapes") or ())
         guider = executor.class_obj
-        small = size_at(scale, guider.model_patcher, noise.shape)
-        if small == tuple(noise.shape[-2:]):
+        patcher, full = guider.model_patcher, noise.shape[-2:]
+        small = size_at(scale, patcher, noise.shape)
+        if small == tuple(full):
             return executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs)
-        patcher = guider.model_patcher
-        scaling = Scaling.of(noise.shape[-2:], small, patcher.load_device)
-        level = SmallerLevel(patcher.get_model_object("model_sampling"), scaling)
-        reduced = FullSizeSampler(sampler, level, noise, latent_image, sigmas, denoise_mask)
-        for name, entries in guider.conds.items():
-            guider.conds[name] = [fitted(entry, noise.shape[-2:], small) for entry in entries]
+        scaling = Scaling.of(full, small, patcher.load_device)
+        level = SmallerLevel(patcher.get_model_object("model_sampling"), scaling.k)
         if "latent_shapes" in kwargs:
             kwargs["latent_shapes"] = [torch.Size((*noise.shape[:-2], *small))]
-        return executor(
-            level.down(noise),
-            level.down(latent_image),
-            reduced,
-            level.sigmas(sigmas),
-            None if denoise_mask is None else by_area(denoise_mask, small),
-            callback,
-            disable_pbar,
-            seed,
-            **kwargs,
-        )
+        with fitted_conditioning(guider, Fitting(full, small, patcher.model.diffusion_model)):
+            return executor(
+                scaling.shrink(noise) * scaling.k,
+                scaling.shrink(latent_image),
+                FullSizeSampler(sampler, level.sampling, scaling, noise, latent_image, sigmas, denoise_mask),
+                level.sigmas(sigmas),
+                None if denoise_mask is None else by_area(denoise_mask, small),
+                callback,
+                disable_pbar,
+                seed,
+                **kwargs,
+            )
 
     clone = clone_sharing_patches(model)
     clone.set_attachments(ATTACHMENT, scale * scale_of(model))
@@ -104,7 +104,7 @@ def size_at(scale: float, patcher: Any, shape: Sequence[int]) -> tuple[int, int]
 def patch_of(patcher: Any) -> int:
     """What height and width of a model's latents are best multiples of: its patch, or its U-Net's levels."""
     network = patcher.model.diffusion_model
-    patch = getattr(network, "patch_size", None)
+    patch = getattr(network, "patch_size", getattr(network, "patch_spatial", None))  # Cosmos has the second
     if isinstance(patch, (tuple, list)):
         patch = max(patch[-2:])
     if isinstance(patch, int) and patch > 0:
@@ -127,122 +127,127 @@ def check_shape(noise: Any, shapes: Sequence[Any]) -> None:
         )
 
 
-class SmallerLevel:
-    """A noise level of the run as the smaller latent has it: the ratio of noise to signal is k times smaller.
-
-    For flow models t' = t / (t + k (1 - t)), section 5.3.2 of arXiv 2403.03206 read backwards; sigma' = sigma / k else.
-    """
-
-    def __init__(self, model_sampling: Any, scaling: Scaling) -> None:
-        self.sampling, self.scaling = model_sampling, scaling
-        self._mixing = Mixing.of(model_sampling)
-
-    def mixing(self, sigma: float) -> tuple[float, float]:
-        return self._mixing.at(sigma)
-
-    def __call__(self, sigma: float) -> tuple[float, float]:
-        """The smaller latent's sigma, and the factor on D(x)."""
-        a, b = self._mixing.at(sigma)
-        if b == 0:
-            return sigma, 1.0
-        k = self.scaling.k
-        if a <= 0:
-            return sigma, k
-        level = self._mixing.sigma_of_ratio(b / a / k)
-        return level, k * self._mixing.at(level)[1] / b
-
-    def sigma(self, sigma: float) -> float:
-        return self(sigma)[0]
-
-    def sigmas(self, sigmas: Tensor) -> Tensor:
-        return sigmas.new_tensor([self.sigma(float(sigma)) for sigma in sigmas.cpu()])
-
-    def of_percent(self, percent: float) -> float:
-        """Where a percent of the run begins, as the smaller latent has it."""
-        return self.bound(float(self.sampling.percent_to_sigma(percent)))
-
-    def bound(self, sigma: float) -> float:
-        """As `sigma`, of a level that may stand for "from the very start" or "to the very end"."""
-        return self.sigma(sigma) if 0 < sigma < ALWAYS else sigma
-
-    def down(self, latent: Tensor) -> Tensor:
-        scaling = self.scaling
-        small = scaling.down(scaling.spectrum(latent.to(scaling.rows.device)))
-        return small.to(latent.device, latent.dtype)
+@contextmanager
+def fitted_conditioning(guider: Any, fit: Fitting) -> Iterator[None]:
+    """The conditioning of a run, and that which models inside of it take over, at the smaller size."""
+    original = guider.original_conds
+    guider.conds = {name: [fit(entry) for entry in entries] for name, entries in guider.conds.items()}
+    guider.original_conds = {name: [fit(entry) for entry in entries] for name, entries in original.items()}
+    try:
+        yield
+    finally:
+        guider.original_conds = original
 
 
-class FullSizeSampler:
+class FullSizeSampler(SamplerInPlace):
     """Given to the host in place of the sampler: runs that one at full size, on the model at the smaller size."""
 
     def __init__(
-        self, sampler: Any, level: SmallerLevel, noise: Tensor, latent_image: Tensor, sigmas: Tensor, mask: Any
+        self,
+        sampler: Any,
+        model_sampling: Any,
+        scaling: Scaling,
+        noise: Tensor,
+        latent_image: Tensor,
+        sigmas: Tensor,
+        mask: Tensor | None,
     ) -> None:
-        self.inner, self.level, self.sigmas = sampler, level, sigmas
+        self.inner, self.scaling, self.sigmas = sampler, scaling, sigmas
+        self._sampling = model_sampling  # in whose coordinates `sigmas` are
         self._noise, self._latent_image, self._mask = noise, latent_image, mask
 
     def sample(
         self, model_wrap: Any, sigmas: Tensor, extra_args: dict[str, Any], callback: Any, noise: Tensor, *rest: Any
     ) -> Tensor:
-        denoiser = LowResolutionDenoiser(model_wrap, self.level, extra_args["model_options"])
-        denoiser.fit_times()
-        device, latent_image, mask = noise.device, self._latent_image, self._mask
-        latent_image = latent_image.to(device)
+        model, device = model_wrap.inner_model, noise.device
+        sampling = model.model_sampling
+        level = SmallerLevel(sampling, self.scaling.k)
+        if not isinstance(model_wrap, DenoiserInPlace):
+            whole = SmallerLevel(sampling, shrinkage(self))
+            fit_times(model_wrap, extra_args["model_options"], whole)
+        same = same_mixing(sampling, self._sampling)  # or else a model of another kind leads the run
+        run = self.sigmas.to(sigmas.device) if same else level.larger_sigmas(sigmas)
+        run_noise, latent_image, mask = self._noise.to(device), self._latent_image.to(device), self._mask
         if torch.count_nonzero(latent_image) > 0:  # as the host treats an empty latent
-            latent_image = model_wrap.inner_model.process_latent_in(latent_image)
+            latent_image = model.process_latent_in(latent_image)
+        kept = None
         if mask is not None:
-            mask = comfy.sampler_helpers.prepare_mask(mask, self._noise.shape, device)
-        return self.inner.sample(
-            denoiser,
-            self.sigmas.to(sigmas.device),
-            extra_args,
-            callback,
-            self._noise.to(device),
-            latent_image,
-            mask,
-            *rest[2:],
-        )
+            if mask.shape != run_noise.shape:  # newer hosts have stretched it by now
+                mask = comfy.sampler_helpers.prepare_mask(mask, run_noise.shape, device)
+            mask = mask.to(device)
+            kept = KeptPart(model, run_noise, latent_image, mask, self.scaling.k)
+        denoiser = LowResolutionDenoiser(model_wrap, self.scaling, level, extra_args["model_options"], kept)
+        with followed(run):
+            return self.inner.sample(denoiser, run, extra_args, callback, run_noise, latent_image, mask, *rest[2:])
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
 
-def run_sigmas(sampler: Any, sigmas: Tensor) -> Tensor:
+def run_sigmas(sampler: Any, sigmas: Tensor, model_sampling: Any) -> Tensor:
     """The noise levels of the run itself, where `sampler` is run at smaller sizes, else `sigmas`."""
     while isinstance(sampler, FullSizeSampler):
         sampler, sigmas = sampler.inner, sampler.sigmas
-    return sigmas
+    k = shrinkage(sampler)
+    return sigmas if k == 1 else SmallerLevel(model_sampling, k).larger_sigmas(sigmas)
 
 
-def level_of_run(sampler: Any, sigma: float) -> float:
-    """Where a noise level of the run lies at the smaller sizes at which `sampler` is run."""
-    levels: list[SmallerLevel] = []
-    while isinstance(sampler, FullSizeSampler):
-        levels.append(sampler.level)
-        sampler = sampler.inner
-    for level in reversed(levels):
-        sigma = level.bound(sigma)
-    return sigma
+def shrinkage(sampler: Any) -> float:
+    """By how much averaging quiets the noise at the smaller sizes at which `sampler` is run; 1 at full size."""
+    return math.prod(each.scaling.k for each in samplers_within(sampler) if isinstance(each, FullSizeSampler))
 
 
-class LowResolutionDenoiser:
+class KeptPart:
+    """What a mask keeps of the latent image, which some models (LTX-Video, Wan 2.2 5B, Cosmos) read without noise.
+
+    The factor on D(x) is right for what has the noise of the run: the part that has less is set right before.
+    """
+
+    def __init__(self, model: Any, noise: Tensor, latent_image: Tensor, mask: Tensor, k: float) -> None:
+        self._model, self._noise, self._latent_image, self._k = model, noise, latent_image, k
+        self._kept = 1 - mask
+
+    def __call__(self, x: Tensor, sigma: Tensor, smaller: Tensor, factor: float) -> Tensor:
+        """x times `factor`, with the kept part as the model has it at the level `smaller` of the smaller latent."""
+        scale, image = self._model.scale_latent_inpaint, self._latent_image
+        now = scale(x=x, sigma=sigma, noise=self._noise, latent_image=image)
+        then = scale(x=x, sigma=smaller, noise=self._noise * self._k, latent_image=image)
+        return x * factor + (then - now * factor) * self._kept
+
+
+class LowResolutionDenoiser(DenoiserInPlace):
     """The model as the sampler sees it: latents of full size in and out. All else is the prepared guider's."""
 
-    def __init__(self, guider: Any, level: SmallerLevel, model_options: dict[str, Any]) -> None:
-        self.inner, self._level = guider, level
+    def __init__(
+        self, guider: Any, scaling: Scaling, level: SmallerLevel, model_options: dict[str, Any], kept: KeptPart | None
+    ) -> None:
+        self.inner, self._scaling, self._level, self._kept = guider, scaling, level, kept
         self._own_functions = list(model_options.get(POST_CFG, []))
 
+    @property
+    def k(self) -> float:
+        return self._level.k
+
     def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
-        scaling, level = self._level.scaling, float(sigma.reshape(-1)[0])
+        with unfollowed():
+            return self._answer(x, sigma, model_options, kwargs)
+
+    def _answer(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None, kwargs: dict[str, Any]) -> Tensor:
+        scaling, level = self._scaling, level_of(sigma)
         small_level, factor = self._level(level)
         a, b = self._level.mixing(level)
+        smaller = filled(sigma, small_level)
         spectrum = scaling.spectrum(x)
-        inputs = scaling.down(spectrum).to(x.dtype) * factor
+        if self._kept is None:
+            inputs = scaling.down(spectrum).to(x.dtype) * factor
+        else:
+            inputs = scaling.shrink(self._kept(x, sigma, smaller, factor))
         noisy, ratio = (spectrum / a, b / a) if a > 0 else (None, math.inf)
         options, late = self._without_late_functions(model_options or {})
         told: dict[str, Any] = {}
         if late:
             options[POST_CFG] = [*options[POST_CFG], _noting(told)]
-        answer = self.inner(inputs, sigma.new_full(sigma.shape, small_level), model_options=options, **kwargs)
+        answer = self.inner(inputs, smaller, model_options=options, **kwargs)
 
         def lifted(value: Tensor) -> Tensor:
             return scaling.up(value, noisy, ratio).to(x.dtype)
@@ -267,18 +272,6 @@ class LowResolutionDenoiser:
             return options, []
         return {**options, POST_CFG: [function for function in functions if id(function) in known]}, late
 
-    def fit_times(self) -> None:
-        """Have conditioning, ControlNets and hooks begin and end at the noise of the run, not of the smaller latent."""
-        of_percent, conds = self._level.of_percent, getattr(self.inner, "conds", {})
-        for entries in conds.values():
-            for entry in entries:
-                _fit_range(entry, of_percent)
-        for control in controls_of(conds):
-            control.timestep_range = tuple(of_percent(percent) for percent in control.timestep_percent_range)
-        for keyframes in keyframes_of(conds):
-            for keyframe in keyframes.keyframes:
-                keyframe.start_t = of_percent(keyframe.start_percent)
-
     def smaller(self, sigma: float) -> float:
         return self._level.sigma(sigma)
 
@@ -294,46 +287,3 @@ def _noting(told: dict[str, Any]) -> Callable[[dict[str, Any]], Tensor]:
         return args["denoised"]
 
     return note
-
-
-def _fit_range(entry: dict[str, Any], of_percent: Callable[[float], float]) -> None:
-    """As the host's `calculate_start_end_timesteps`."""
-    if "clip_start_percent" in entry:
-        entry["timestep_start"] = of_percent(max(entry["clip_start_percent"], entry.get("start_percent", 0.0)))
-        entry["timestep_end"] = of_percent(min(entry["clip_end_percent"], entry.get("end_percent", 1.0)))
-        return
-    for percent, bound in (("start_percent", "timestep_start"), ("end_percent", "timestep_end")):
-        if percent in entry:
-            entry[bound] = of_percent(entry[percent])
-
-
-def fitted(entry: dict[str, Any], full: Iterable[int], small: Sequence[int]) -> dict[str, Any]:
-    """An entry of conditioning with its area and its GLIGEN boxes, counted in latent pixels, at the smaller size."""
-    height, width = full
-    factors = small[0] / height, small[1] / width
-    entry = entry.copy()
-    area = entry.get("area")
-    if area is not None and area[0] != "percentage":
-        sides = len(area) // 2
-        by_side = [1.0] * (sides - 2) + list(factors)  # frames before height and width
-        sizes = [max(1, round(value * factor)) for value, factor in zip(area[:sides], by_side, strict=True)]
-        places = [round(value * factor) for value, factor in zip(area[sides:], by_side, strict=True)]
-        entry["area"] = (*sizes, *places)
-    if "gligen" in entry:
-        kind, model, boxes = entry["gligen"]
-        entry["gligen"] = (kind, model, [(box[0], *_scaled_box(box[1:], factors)) for box in boxes])
-    return entry
-
-
-def _scaled_box(box: Sequence[float], factors: tuple[float, float]) -> tuple[int, ...]:
-    h, w, y, x = box
-    down, across = factors
-    return max(1, round(h * down)), max(1, round(w * across)), round(y * down), round(x * across)
-
-
-def by_area(mask: Tensor, small: tuple[int, int]) -> Tensor:
-    """A mask (..., H, W) of any size, averaged over the pixels of the smaller latent."""
-    if mask.ndim < 3:
-        return by_area(mask[None], small)[0]
-    flat = mask.reshape(-1, 1, *mask.shape[-2:]).float()
-    return F.adaptive_avg_pool2d(flat, small).reshape(*mask.shape[:-2], *small)

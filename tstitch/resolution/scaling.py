@@ -47,6 +47,7 @@ class Scaling:
     small_rows: Tensor  # C_h
     small_columns: Tensor  # C_w
     frequency: Tensor  # (H, W), of each coefficient, 1 = the highest along one side
+    fit: PowerFit
 
     @classmethod
     def of(
@@ -54,11 +55,12 @@ class Scaling:
     ) -> Scaling:
         (height, width), (h, w) = full, small
         rows, columns, small_rows, small_columns = (
-            dct_matrix(size).to(device, dtype) for size in (height, width, h, w)
+            dct_matrix(size).to(dtype).to(device) for size in (height, width, h, w)
         )
         down, across = torch.arange(height) / height, torch.arange(width) / width
-        frequency = torch.hypot(down[:, None], across).to(device, dtype)
-        return cls((height, width), (h, w), rows, columns, small_rows, small_columns, frequency)
+        frequency = torch.hypot(down[:, None], across).to(dtype).to(device)
+        fit = PowerFit.of(frequency, (h, w), min(h / height, w / width))
+        return cls((height, width), (h, w), rows, columns, small_rows, small_columns, frequency, fit)
 
     @property
     def k(self) -> float:
@@ -73,6 +75,10 @@ class Scaling:
         """D: the smaller latent (..., h, w) of `spectrum` (..., H, W)."""
         h, w = self.small
         return self.small_rows.T @ spectrum[..., :h, :w] @ self.small_columns / self.k
+
+    def shrink(self, latent: Tensor) -> Tensor:
+        """D(x) of a latent (..., H, W) of any device and type, on which it stays."""
+        return self.down(self.spectrum(latent.to(self.rows.device))).to(latent.device, latent.dtype)
 
     def up(self, y: Tensor, noisy: Tensor | None = None, ratio: float = math.inf) -> Tensor:
         """U y, with the detail that `y` lacks estimated from the noisy latent: x0 = U y + G (x / a - U D x / a).
@@ -97,23 +103,36 @@ class Scaling:
         `low` is a posterior mean, whose power is S = P^2 / (P + ratio^2) for a Gaussian field: S is fitted by least
         squares in its upper octaves, and P = (S + sqrt(S^2 + 4 S ratio^2)) / 2 carried on from the last of them.
         """
-        h, w = self.small
-        frequency = self.frequency[:h, :w]
-        limit = min(h / self.full[0], w / self.full[1])
-        weight = ((frequency >= FITTED_FROM * limit) & (frequency > 0)).to(low.dtype)
-        x = (frequency / limit).clamp_min(_TINY).log()
         # The logarithm of a squared normal coefficient lies 1.27 below that of its variance on average.
         y = (low.square() + _TINY).log() + 1.2704
-        dims, count = (-2, -1), weight.sum().clamp_min(1.0)
-        mean_x = (weight * x).sum() / count
-        mean_y = (weight * y).sum(dims, keepdim=True) / count
-        spread = (weight * (x - mean_x).square()).sum().clamp_min(_TINY)
-        slope = (weight * (x - mean_x) * (y - mean_y)).sum(dims, keepdim=True) / spread
+        mean = (self.fit.mean * y).sum((-2, -1), keepdim=True)
+        slope = (self.fit.slope * y).sum((-2, -1), keepdim=True)
 
         def log_power(place: float) -> Tensor:
-            shown = (mean_y + slope * (place - mean_x)).exp()
+            shown = (mean + slope * (place - self.fit.centre)).exp()
             return ((shown + (shown.square() + 4 * shown * ratio * ratio).sqrt()) / 2).log()
 
         top, octave = log_power(0.0), math.log(2)
         steepness = ((top - log_power(-octave)) / octave).clamp(-STEEPEST, 0.0)
-        return (top + steepness * (self.frequency / limit).clamp_min(_TINY).log()).exp()
+        return (top + steepness * self.fit.place).exp()
+
+
+@dataclass(frozen=True)
+class PowerFit:
+    """Least squares of a power law, of which only the values to fit change from call to call."""
+
+    mean: Tensor  # (h, w), weights that sum to the mean of the values
+    slope: Tensor  # (h, w), weights that sum to their slope over `place`
+    centre: float  # mean place
+    place: Tensor  # (H, W), logarithm of the frequency in parts of the smaller latent's highest
+
+    @classmethod
+    def of(cls, frequency: Tensor, small: Sequence[int], limit: float) -> PowerFit:
+        place = (frequency / limit).clamp_min(_TINY).log()
+        h, w = small
+        fitted, x = frequency[:h, :w], place[:h, :w]
+        weight = ((fitted >= FITTED_FROM * limit) & (fitted > 0)).to(frequency.dtype)
+        mean = weight / weight.sum().clamp_min(1.0)
+        centre = (mean * x).sum()
+        spread = (weight * (x - centre).square()).sum().clamp_min(_TINY)
+        return cls(mean, weight * (x - centre) / spread, float(centre), place)

@@ -26,7 +26,7 @@ logger = logging.getLogger("tstitch")
 
 @dataclass(frozen=True)
 class ModelStage:
-    """A model of the run besides the finishing one; conditioning and cfg default to those of the sampling node."""
+    """A model of a run, also the finishing one; conditioning and cfg default to those of the sampling node."""
 
     model: Any
     positive: Any = None
@@ -34,7 +34,7 @@ class ModelStage:
     cfg: float | None = None
 
     def plain_guider(self, cfg: float | None = None) -> CFGGuider:
-        """The host's own guider for this model alone; `cfg` counts where the stage has none."""
+        """The host's own guider for this model alone; `cfg` is the default for stages without one."""
         guider = CFGGuider(self.model)
         guider.set_conds(self.positive, self.negative)
         guider.set_cfg(cfg if self.cfg is None else self.cfg)
@@ -76,7 +76,7 @@ def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch)
 
 
 def options_of_the_run(options: dict[str, Any], join: str) -> dict[str, Any]:
-    """What all stages take over from the joined MODEL's options: guidance, masks and windows put on it since."""
+    """Options added to the joined MODEL since, which act in all stages: guidance, masks and context windows."""
     added, patched = added_after(options, join)
     if added and patched:
         logger.info(
@@ -114,7 +114,7 @@ def inner_call(executor: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tu
 
 @contextmanager
 def stitched_for_one_run(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch) -> Iterator[Any]:
-    """As `stitch_model`, of a clone that nobody keeps."""
+    """As `stitch_model`, for a clone that is dropped after the run."""
     model = stitch_model(final_model, stages, stitch)
     try:
         yield model
@@ -123,7 +123,7 @@ def stitched_for_one_run(final_model: Any, stages: Sequence[ModelStage], stitch:
 
 
 def _unprepared(mask: Any, noise: Any, shapes: Sequence[Any]) -> Any:
-    """A mask as a node gives it. Newer hosts have stretched it to the noise by now, and would do so twice."""
+    """The mask as the node gave it. Newer hosts have resized it by now, and would do so twice."""
     if mask is None or mask.shape != noise.shape:
         return mask
     if len(shapes) <= 1:
@@ -134,7 +134,7 @@ def _unprepared(mask: Any, noise: Any, shapes: Sequence[Any]) -> Any:
 
 
 def _on_packed(callback: Any) -> Any:
-    """Newer hosts unpack what they tell a callback, and have wrapped this one to do so already."""
+    """Newer hosts have wrapped the callback to unpack its arguments already."""
     if callback is None:
         return None
     return lambda step, x0, x, total_steps: callback(step, packed(x0), packed(x), total_steps)

@@ -7,6 +7,7 @@ sampler runs once, on a router that hands each model call to the stage that owns
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,30 +20,35 @@ from comfy.samplers import CFGGuider, pre_run_control
 from torch import Tensor
 
 from ..checks.choices import check_choice
-from ..checks.compatibility import check_controls, check_latent_formats, check_mixable, check_sound
-from ..checks.inputs import check_latent_channels, check_pooled_texts, check_text_widths
+from ..checks.compatibility import check_asked, check_latents, parts_of
 from ..host.conditioning import keyframes_of
-from ..host.devices import synchronize
+from ..host.devices import clock_of, synchronize
 from ..host.latents import packed
+from ..host.levels import filled, followed, level_of, unfollowed
 from ..host.memory import POLICIES, StageLoader, fits_together, share_weights, unload_model
 from ..host.model_options import with_additions
-from ..host.noise_levels import Conversion, conversion
-from ..resolution.model import (
-    FullSizeSampler,
-    LowResolutionDenoiser,
-    check_shape,
-    run_sigmas,
-    scale_of,
-    size_at,
-)
+from ..host.noise_levels import Conversion, conversion, warn_once
+from ..host.samplers import DenoiserInPlace, SamplerInPlace, samplers_within
+from ..resolution.levels import SmallerLevel, fit_times
+from ..resolution.model import LowResolutionDenoiser, check_shape, run_sigmas, scale_of, shrinkage, size_at
 from ..schedule import Schedule, ScheduleSpec, StageLookup
 from ..trajectory import FullSchedule, read_trajectory
 from .report import Report
 
+#: Option of a call: what is told when a weak model guides it.
+GUIDED = "tstitch_guided"
+
+
+def tell_of_guidance(model_options: dict[str, Any]) -> None:
+    """Have the report of the run, where there is one, count an answer of a weak model."""
+    tell = model_options.get(GUIDED)
+    if tell is not None:
+        tell()
+
 
 @dataclass(frozen=True)
 class Stitch:
-    """What the person asked for: the schedule, how the models share memory, and where the outcome is told."""
+    """A request: the schedule, the memory policy, and the report to fill in."""
 
     spec: ScheduleSpec
     memory: str
@@ -91,8 +97,10 @@ class Stage:
         self.predict: Callable[..., Tensor]  # the guider, or the router of a model that is made of stages
         self.model_options: dict[str, Any]
         self.nested: StageRouter | None = None  # of a model that is made of stages itself
+        self.shrinkage = 1.0  # of the noise, at the smaller sizes at which the whole run is asked
         self._low_resolution: list[LowResolutionDenoiser] = []  # the outermost first
         self._keyframes: list[Any] = []  # of the hooks in its conditioning
+        self._sample_sigmas: Tensor | None = None  # on the CPU
 
     def prepared(self, model_wrap: Callable[..., Tensor], extra_args: dict[str, Any]) -> None:
         self.predict, self.model_options = model_wrap, extra_args["model_options"]
@@ -102,6 +110,8 @@ class Stage:
             inner = inner.inner
         self.nested = inner if isinstance(inner, StageRouter) else None
         self._keyframes = keyframes_of(getattr(self.guider, "conds", {}))
+        self._sample_sigmas = None
+        self._fit_times()
 
     def begin_interval(self, before: Stage | None, swap: bool) -> None:
         """Take over from the stage `before`; with `swap`, that one makes room first."""
@@ -136,7 +146,7 @@ class Stage:
             self.patcher.patch_model(load_weights=False)
 
     def _lacks_object_patches(self) -> bool:
-        """As after the host has evicted the model."""
+        """True after the host has evicted the model."""
         patches = self.patcher.object_patches.items()
         return any(comfy.utils.get_attr(self.patcher.model, name) is not patch for name, patch in patches)
 
@@ -146,35 +156,37 @@ class Stage:
             self.patcher.unpatch_model(unpatch_weights=False)
 
     def pass_over(self, level: float) -> None:
-        """Let time go on for this stage in a step that another one takes."""
+        """Advance the keyframes of this stage during another stage's step."""
         if self.conversion is not None:
             level = self.conversion(level)[0]
         for denoiser in self._low_resolution:
             level = denoiser.smaller(level)
         if self.nested is not None:
             self.nested.pass_over(level)
-        for keyframes in self._keyframes:
-            sigma = torch.tensor(level, device=self.sample_sigmas.device)
-            keyframes.prepare_current_keyframe(curr_t=sigma, transformer_options={"sample_sigmas": self.sample_sigmas})
-
-    @property
-    def sample_sigmas(self) -> Tensor:
-        return self.model_options["transformer_options"]["sample_sigmas"]
+        for keyframes in self._keyframes:  # on the CPU, as they are compared there
+            if self._sample_sigmas is None:
+                self._sample_sigmas = self.model_options["transformer_options"]["sample_sigmas"].cpu()
+            options = {"sample_sigmas": self._sample_sigmas}
+            keyframes.prepare_current_keyframe(curr_t=torch.tensor(level), transformer_options=options)
 
     def _load(self, loader: StageLoader) -> None:
         self.patcher.unpatch_hooks()  # a variant of the model that was evicted took them along
         loader.load()
         for conds in self.guider.conds.values():  # some ControlNets take weights of the model over
             pre_run_control(self.guider.inner_model, conds)
-        for denoiser in self._low_resolution:
-            denoiser.fit_times()
+        self._fit_times()
+
+    def _fit_times(self) -> None:
+        k = math.prod((self.shrinkage, *(denoiser.k for denoiser in self._low_resolution)))
+        if k != 1 and self.nested is None:  # stages of its own do so themselves
+            fit_times(self.guider, self.model_options, SmallerLevel(self.guider.inner_model.model_sampling, k))
 
 
-class Waypoint:
-    """Stands in for the sampler of a stage that does not lead: notes what was prepared and goes on to the next."""
+class Waypoint(SamplerInPlace):
+    """Sampler of a stage that does not lead: stores what the host prepared and enters the next stage."""
 
-    def __init__(self, stage: Stage, proceed: Callable[[], Any]) -> None:
-        self._stage, self._proceed = stage, proceed
+    def __init__(self, stage: Stage, proceed: Callable[[], Any], sampler: Any) -> None:
+        self._stage, self._proceed, self.inner = stage, proceed, sampler
         self.result: Any = None
 
     def sample(
@@ -183,17 +195,17 @@ class Waypoint:
         self._stage.prepared(model_wrap, extra_args)
         self._stage.put_away()
         self.result = self._proceed()
-        return noise  # the host scales what it takes for the samples of this stage, and nobody reads them
+        return noise  # the host scales these as the stage's samples, but nobody reads them
 
 
-class StageSampler:
-    """A sampler that runs the real one on several models, and is that one in all else."""
+class StageSampler(SamplerInPlace):
+    """Wraps the real sampler to run it on several models; all other attributes are the real one's."""
 
     def __init__(self, sampler: Any) -> None:
-        self._sampler = sampler
+        self.inner = sampler
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._sampler, name)
+        return getattr(self.inner, name)
 
 
 class LeadSampler(StageSampler):
@@ -218,20 +230,42 @@ class LeadSampler(StageSampler):
         disable_pbar: bool = False,
     ) -> Tensor:
         self._lead.prepared(model_wrap, extra_args)
-        lookup = StageLookup(self._schedule, [float(sigma) for sigma in sigmas.cpu()])
+        lookup = StageLookup(self._schedule, sigmas.tolist())
+        if denoise_mask is not None:
+            serve_masks(self._stages, self._lead, lookup, extra_args["model_options"])
         router = Router(self._lead, self._stages, lookup, self._report, self._swap)
+        self._report.measure_by(clock_of(noise.device))
         try:
-            samples = self._sampler.sample(
-                router, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar
-            )
-            synchronize(self._lead.patcher.load_device)  # once a run: the last call's seconds are known only then
+            with followed(sigmas):
+                samples = self.inner.sample(
+                    router, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar
+                )
+            synchronize(self._lead.patcher.load_device)  # once per run, for the seconds of the last call
             self._report.finish()
             return samples
         finally:
             self._report.stop()
 
 
-class StageRouter:
+def serve_masks(stages: Sequence[Stage], lead: Stage, lookup: StageLookup, options: dict[str, Any]) -> None:
+    """Have a mask function of an earlier stage act in that stage's steps: the host asks the leading stage's alone.
+
+    options: the sampler's, which are changed. A stage without a function has the leading stage's, if there is one.
+    """
+    common = options.get("denoise_mask_function")
+    own = {stage.index: stage.model_options.get("denoise_mask_function", common) for stage in stages}
+    own[lead.index] = common
+    if all(function is common for function in own.values()):
+        return
+
+    def mask_of_stage(sigma: Tensor, denoise_mask: Tensor, extra_options: dict[str, Any]) -> Tensor:
+        function = own[lookup.owner(lookup.step(level_of(sigma), torch.finfo(sigma.dtype).eps / 2))]
+        return denoise_mask if function is None else function(sigma, denoise_mask, extra_options=extra_options)
+
+    options["denoise_mask_function"] = mask_of_stage
+
+
+class StageRouter(DenoiserInPlace):
     """The denoiser the sampler calls, made of stages. Everything but the call itself is the leading stage's."""
 
     def __init__(self, lead: Stage, stages: Sequence[Stage], swap: bool) -> None:
@@ -262,19 +296,29 @@ class Router(StageRouter):
         self._options_before = with_additions({}, {}, lead.model_options)
 
     def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
-        level = float(sigma.reshape(-1)[0])
+        with unfollowed():
+            return self._answer(x, sigma, model_options, kwargs)
+
+    def _answer(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None, kwargs: dict[str, Any]) -> Tensor:
+        level = level_of(sigma)
         step = self._lookup.step(level, torch.finfo(sigma.dtype).eps / 2)
         stage = self._stages[self._lookup.owner(step)]
         self._report.count(stage.index, step)
         options = self._lead.model_options if model_options is None else model_options
         if stage is not self._lead:
             options = with_additions(stage.model_options, self._options_before, options)
+        options = {**options, GUIDED: partial(self._count_guidance, stage, options.get(GUIDED))}
         if stage.conversion is not None:
             stage_level, factor = stage.conversion(level)
-            x, sigma = x * factor, sigma.new_full(sigma.shape, stage_level)
+            x, sigma = x * factor, filled(sigma, stage_level)
         device = stage.patcher.load_device  # another one where the models are spread over several GPUs
         with self._turn_of(stage, level):
             return stage.predict(x.to(device), sigma.to(device), model_options=options, **kwargs).to(x.device)
+
+    def _count_guidance(self, stage: Stage, of_outer_run: Callable[[], None] | None) -> None:
+        self._report.uses[stage.index].weak_calls += 1
+        if of_outer_run is not None:
+            of_outer_run()
 
     @contextmanager
     def _turn_of(self, stage: Stage, level: float) -> Iterator[None]:
@@ -297,25 +341,34 @@ class Router(StageRouter):
 def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_last: Callable[[Any], Any]) -> Any:
     """Sample once over all stages.
 
-    guiders: one a stage in run order, the finishing one last, each free to be changed; run_last: runs the last guider
-    with the sampler it is given and returns its result. Raises StitchError before anything is loaded.
+    guiders: one per stage in run order, the finishing one last; they may be changed. run_last: runs the last guider
+    with the given sampler and returns its result. Raises StitchError before anything is loaded.
     """
     separate_patchers(guiders)
-    check_all(stitch.names, guiders, call)
+    parts = parts_of(stitch.names, guiders)
+    check_latents(parts, call.latent_image)
     samplings = [guider.model_patcher.get_model_object("model_sampling") for guider in guiders]
-    trajectory = read_trajectory(run_sigmas(call.sampler, call.sigmas), samplings[-1], stitch.full_schedule)
+    levels_of_all = run_sigmas(call.sampler, call.sigmas, samplings[-1])
+    trajectory = read_trajectory(levels_of_all, samplings[-1], stitch.full_schedule)
     if trajectory.steps < 1:
         return run_last(call.sampler)
     schedule = stitch.spec.resolve(trajectory)
+    if stitch.spec.counts_otherwise(trajectory):
+        warn_once(
+            "T-Stitch: the pattern has as many steps as this run, but counts the whole schedule, of which the run is a"
+            " part (img2img, a hi-res pass, a later start): its counts are read as shares of the whole. For the steps"
+            " of this run alone, set splits in unit timestep or sigma."
+        )
     used = schedule.stages
-    sizes = check_run([stitch.names[index] for index in used], [guiders[index] for index in used], call)
+    check_asked([parts[index] for index in used], call.latent_image)
+    sizes = latent_sizes([guiders[index].model_patcher for index in used], call.noise)
     stitch.report.begin(schedule, trajectory, dict(zip(used, sizes, strict=True)))
 
     last, leader = len(guiders) - 1, used[-1]
-    levels_of_run = [float(sigma) for sigma in call.sigmas.cpu()]
+    levels_of_run = call.sigmas.tolist()
     to_lead = conversion(samplings[last], samplings[leader], levels_of_run, stitch.names[leader])
     sigmas = call.sigmas if to_lead is None else to_lead.sampler_sigmas(call.sigmas)
-    levels = [float(sigma) for sigma in sigmas.cpu()]
+    levels = sigmas.tolist()
     stages = [
         Stage(index, guiders[index], conversion(samplings[leader], samplings[index], levels, stitch.names[index]))
         for index in used
@@ -324,26 +377,6 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
     sampler = LeadSampler(call.sampler, lead, stages, schedule, stitch.report, stitch.memory == "swap")
     proceed = partial(run_last, sampler) if leader == last else partial(call.on, lead.guider, sampler, sigmas)
     return run_together(stages, call, sigmas, stitch.memory, proceed)
-
-
-def check_all(names: Sequence[str], guiders: Sequence[Any], call: SampleCall) -> None:
-    """What must hold of all models, of those without a step too. Raises StitchError."""
-    patchers = [guider.model_patcher for guider in guiders]
-    check_latent_formats(names, patchers)
-    check_latent_channels(call.latent_image, names[-1], patchers[-1].get_model_object("latent_format"))
-
-
-def check_run(names: Sequence[str], guiders: Sequence[Any], call: SampleCall) -> list[tuple[int, int] | None]:
-    """What must hold of the models that a run asks. Raises StitchError; returns `latent_sizes`."""
-    patchers = [guider.model_patcher for guider in guiders]
-    check_mixable(names, patchers)
-    if getattr(call.noise, "is_nested", False):
-        check_sound(names, patchers)
-    sizes = latent_sizes(patchers, call.noise)
-    check_controls(names, guiders)
-    check_text_widths(names, guiders)
-    check_pooled_texts(names, guiders)
-    return sizes
 
 
 def run_together(
@@ -355,6 +388,8 @@ def run_together(
     """
     nested = is_of_outer_run(call.sampler)
     prepare_loading(memory, stages, packed(call.noise).shape, nested)
+    for stage in stages:
+        stage.shrinkage = shrinkage(call.sampler)
     proceed = run_lead
     for stage in reversed(stages[:-1]):
         own_sigmas = sigmas if stage.conversion is None else stage.conversion.sigmas(sigmas)
@@ -368,7 +403,7 @@ def run_together(
 
 
 def latent_sizes(patchers: Sequence[Any], noise: Any) -> list[tuple[int, int] | None]:
-    """Height and width at which each model is asked, None where they are those of the run. Raises StitchError."""
+    """Latent height and width of each model, None if they are the run's. Raises StitchError."""
     sizes: list[tuple[int, int] | None] = []
     for patcher in patchers:
         scale = scale_of(patcher)
@@ -379,23 +414,21 @@ def latent_sizes(patchers: Sequence[Any], noise: Any) -> list[tuple[int, int] | 
 
 
 def is_of_outer_run(sampler: Any) -> bool:
-    """Whether `sampler` is that of a run of which this one is a stage."""
-    while isinstance(sampler, FullSizeSampler):
-        sampler = sampler.inner
-    return isinstance(sampler, (Waypoint, StageSampler))
+    """Whether `sampler` belongs to an outer run of which this run is a stage."""
+    return any(isinstance(each, (Waypoint, StageSampler)) for each in samplers_within(sampler))
 
 
 def enter(stage: Stage, proceed: Callable[[], Any], call: SampleCall, sigmas: Tensor) -> Any:
-    """Have the host prepare `stage`, and go on with it in that state."""
-    waypoint = Waypoint(stage, proceed)
+    """Have the host prepare `stage`, and continue inside that state."""
+    waypoint = Waypoint(stage, proceed, call.sampler)
     call.on(stage.guider, waypoint, sigmas)
     return waypoint.result
 
 
 def prepare_loading(memory: str, stages: Sequence[Stage], latent_shape: Sequence[int], nested: bool) -> None:
-    """Leave the loading of each model to its first step, unless all may and can stay on the device.
+    """Defer the loading of each model to its first step, unless all may and can stay on the device.
 
-    nested: this run is a stage of another one, which leaves the loading of its models to it.
+    nested: this run is a stage of another run, and loads its own models.
     """
     alone = len(stages) == 1
     if alone and not nested:
@@ -410,7 +443,7 @@ def prepare_loading(memory: str, stages: Sequence[Stage], latent_shape: Sequence
 
 
 def separate_patchers(guiders: Sequence[Any]) -> None:
-    """Where stages have one MODEL between them, give each a clone: hooks of the conditioning register on it."""
+    """Give stages that share a MODEL a clone each: hooks of the conditioning register on the MODEL."""
     for index, guider in enumerate(guiders):
         if isinstance(guider, CFGGuider) and any(
             guider.model_patcher is later.model_patcher for later in guiders[index + 1 :]

@@ -44,7 +44,7 @@ class Entry:
 
 
 def parse_entries(text: str, unit: str) -> list[Entry]:
-    """Splits with commas, spaces or lines between, or patterns such as "1x8 2x12", one a line. Raises StitchError."""
+    """Splits separated by commas, spaces or lines, or patterns such as "1x8 2x12", one per line. Raises StitchError."""
     check_text("fractions", text)
     entries: list[Entry] = []
     for line in text.splitlines():
@@ -80,7 +80,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What all entries have in common: the inputs of a KSampler, and the small model."""
+    """Shared by all entries: the inputs of a KSampler, and the small model."""
 
     model: Any
     small: ModelStage
@@ -96,9 +96,9 @@ class Sweep:
     memory: str
 
     def run(self, entries: Sequence[Entry]) -> list[Run]:
-        """Sample every entry; what an interrupted or an earlier sweep of the same inputs finished is not done again.
+        """Sample every entry; runs finished by an earlier or interrupted sweep of the same inputs are reused.
 
-        Raises StitchError before anything is sampled where an entry does not fit the run.
+        Raises StitchError before anything is sampled if an entry does not fit the run.
         """
         check_single_latent(self.latent)
         schedules = [self._schedule(entry) for entry in entries]
@@ -133,7 +133,7 @@ class Sweep:
         return entry.spec.resolve(read_trajectory(sampler.sigmas, sampling, whole))
 
     def _warm_up(self, stages: set[int]) -> None:
-        """Load the models and have the device choose its kernels, so that the first run is not the slow one."""
+        """Load the models and let the device choose its kernels, so that the first run is not slower."""
         fraction = 0.5 if len(stages) == 2 else float(SMALL in stages)  # some schedulers make more than the two steps
         self._sample(Entry("warm-up", ScheduleSpec(2, (fraction,), "steps")), 2, 1.0, _stop_on_interrupt)
 

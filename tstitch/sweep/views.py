@@ -25,7 +25,7 @@ TIME_LINES = 2  # at the end of a caption: seconds, and speed-up
 
 @dataclass(frozen=True)
 class Quality:
-    """How like the reference a run is, over its whole batch."""
+    """Similarity of a run to the reference, over its whole batch."""
 
     cosine: float  # of the latents
     psnr: float  # of the pictures, dB; infinite where they are equal
@@ -41,7 +41,7 @@ def decoded(vae: Any, samples: Tensor) -> Tensor:
 
 
 def reference_of(runs: Sequence[Run]) -> int:
-    """The run with the fewest steps of the small model: fraction 0 where it is among them."""
+    """The run with the fewest steps of the small model: fraction 0 if it is in the list."""
     return min(range(len(runs)), key=lambda index: runs[index].small_steps)
 
 
@@ -58,7 +58,7 @@ def qualities(runs: Sequence[Run], pictures: Sequence[Tensor]) -> list[Quality]:
 
 
 def draw_grid(runs: Sequence[Run], pictures: Sequence[Tensor]) -> Tensor:
-    """A column for each run, a row for each item of the batch, label and seconds underneath. IMAGE (1, H, W, 3)."""
+    """One column per run, one row per item of the batch, label and seconds underneath. IMAGE (1, H, W, 3)."""
     width, height = cell_size(pictures[0], len(runs))
     columns, rows = len(runs), len(pictures[0])
     big, small = (load_font(max(14, round(width * share))) for share in (0.16, 0.14))
@@ -117,7 +117,7 @@ def seconds_texts(seconds: float, reference: float) -> tuple[str, str]:
 
 
 def speed_quality_figure(runs: Sequence[Run], found: Sequence[Quality]) -> Tensor:
-    """Likeness to the reference against seconds, with a line through the runs that are no patterns. IMAGE."""
+    """Similarity to the reference against seconds, with a line through the runs without a pattern. IMAGE."""
     reference = short(runs[reference_of(runs)].entry.label)
     figure, axes = new_axes("Speed and likeness", "seconds", f"likeness to {reference}")
     line = sorted((run.seconds, index) for index, run in enumerate(runs) if not run.entry.spec.pattern)
@@ -143,7 +143,7 @@ def speed_quality_figure(runs: Sequence[Run], found: Sequence[Quality]) -> Tenso
 
 
 def table(runs: Sequence[Run], found: Sequence[Quality]) -> str:
-    """One line a run: schedule, steps of the small model, seconds, speed-up, likeness to the reference."""
+    """One line per run: schedule, steps of the small model, seconds, speed-up, similarity to the reference."""
     reference = runs[reference_of(runs)]
     width = max(8, *(len(run.entry.label) for run in runs))
     lines = [f"{'schedule':<{width}}  small steps   seconds  speed-up   cosine  PSNR dB    SSIM"]

@@ -1,1 +1,1 @@
-"""Plots, and how alike two pictures are."""
+"""Plots, and similarity of pictures."""

@@ -1,7 +1,7 @@
 """Figures as IMAGE tensors, in one style that can be read at the size of a node's preview.
 
 matplotlib is imported when the first figure is drawn, and only its object interface is used: no pyplot, no display,
-no global settings. The figures bring a dark ground of their own, so a dark and a light page show the same.
+no global settings. The figures have their own dark background, so they look the same on a dark and a light page.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-PAPER, PANEL, INK, SOFT, FAINT = "#1b1d22", "#24272e", "#f2f2f2", "#c3c8d0", "#8b919c"
+PAPER, PANEL, INK, SOFT, FAINT = "#16181c", "#1c1f24", "#f2f2f2", "#c3c8d0", "#8b919c"
 
-#: Told apart with any colour vision (after Okabe and Ito), all of them bright enough for the dark ground.
-COLORS = ("#56b4e9", "#e69f00", "#2fc48d", "#f0e442", "#d98cb8", "#ff7043", "#9c8cff", "#c9c9c9")
+#: Of the models in run order, the same as on the page (js/timeline/palette.js): Okabe and Ito's palette, which people
+#: with any kind of colour vision can tell apart (Wong, Nature Methods 8, 441, 2011).
+COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")
 
 #: Of ordered curves, such as the steps of a run: dark to bright in matplotlib's naming.
 SEQUENCE = "viridis"
@@ -64,7 +65,7 @@ def new_axes(
 
 
 def add_legend(axes: Any, **options: Any) -> None:
-    """A legend of the labelled curves, where matplotlib finds room for it."""
+    """A legend of the labelled curves, placed by matplotlib."""
     legend = axes.legend(
         fontsize=TEXT - 2, labelcolor=INK, facecolor=PAPER, edgecolor=FAINT, framealpha=0.85, **options
     )
@@ -72,12 +73,28 @@ def add_legend(axes: Any, **options: Any) -> None:
 
 
 def short(pattern: str, length: int = 28) -> str:
-    """A pattern that leaves room for the curves beside it."""
+    """A pattern shortened to leave room for the curves."""
     return pattern if len(pattern) <= length else pattern[: length - 3].rsplit(" ", 1)[0] + " ..."
 
 
 def color_of(index: int) -> str:
     return COLORS[index % len(COLORS)]
+
+
+def luminance(color: str) -> float:
+    """Relative luminance of "#rrggbb", as WCAG defines it."""
+    values = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in values)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def text_color_on(color: str) -> str:
+    return max((INK, PAPER), key=lambda ink: contrast(ink, color))
 
 
 def to_image(figure: Any) -> Tensor:

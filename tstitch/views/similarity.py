@@ -1,4 +1,4 @@
-"""How alike two batches of latents or images are. Every function takes (N, ...) and gives one float64 a sample."""
+"""Similarity of two batches of latents or images. Every function takes (N, ...) and returns one float64 per sample."""
 
 from __future__ import annotations
 

@@ -91,8 +91,19 @@ interface HostNodeDef {
   input_order?: { required?: string[]; optional?: string[] };
 }
 
+interface HostCommand {
+  id: string;
+  label: string;
+  icon?: string;
+  function: () => void | Promise<void>;
+}
+
 interface HostExtension {
   name: string;
+  commands?: HostCommand[];
+  menuCommands?: { path: string[]; commands: string[] }[];
+  getNodeMenuItems?(node: HostNode): object[];
+  getSelectionToolboxCommands?(item: any): string[];
   init?(app: HostApp): void | Promise<void>;
   setup?(app: HostApp): void | Promise<void>;
   beforeRegisterNodeDef?(type: Function, definition: HostNodeDef, app: HostApp): void | Promise<void>;
@@ -114,6 +125,10 @@ interface HostApi extends EventTarget {
   removeEventListener(type: string, listener: (event: CustomEvent) => void): void;
   fetchApi(route: string, options?: RequestInit): Promise<Response>;
   clientId?: string;
+}
+
+interface Window {
+  LiteGraph: any;
 }
 
 declare module "*/scripts/app.js" {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import comfy.hooks
 import comfy.latent_formats
 import comfy.model_base
 import comfy.model_management
@@ -76,6 +77,30 @@ def gaussian_model(
     return patcher_of(model)
 
 
+def constant_model(mean: float = 0.3, std: float = 0.7, kind: ModelType = ModelType.EPS, **more: Any) -> Any:
+    """The exact denoiser for constant pictures c ~ N(mean, std^2), which reads the mean of x alone."""
+    model = gaussian_model(mean, std, kind, **more)
+    network = model.model.diffusion_model
+
+    def forward(x: Tensor, timesteps: Tensor, context: Tensor | None = None, **kwargs: Any) -> Tensor:
+        sigma = kwargs["transformer_options"]["sigmas"][:1]
+        network.calls.append(float(sigma))
+        network.inputs.append(x)
+        network.sample_sigmas.append(kwargs["transformer_options"]["sample_sigmas"])
+        x = x / network.sampling.calculate_input(sigma, torch.ones([1] * x.ndim))
+        a, b = network.mixing(sigma)
+        prior = mean + (0 if context is None else context.mean(dim=(1, 2)).reshape(-1, *[1] * (x.ndim - 1)))
+        pixels = x.shape[-1] * x.shape[-2]
+        seen = x.mean(dim=(-2, -1), keepdim=True)
+        denoised = (prior + a * std**2 * (seen - a * prior) / (a**2 * std**2 + b**2 / pixels)).expand_as(x)
+        zero = network.sampling.calculate_denoised(sigma, torch.zeros_like(x), x)
+        slope = network.sampling.calculate_denoised(sigma, torch.ones_like(x), x) - zero
+        return (denoised - zero) / slope
+
+    network.forward = forward
+    return model
+
+
 def patcher_of(model: Any) -> comfy.model_patcher.ModelPatcher:
     model.diffusion_model.sampling = model.model_sampling
     device = comfy.model_management.get_torch_device()
@@ -89,3 +114,17 @@ def calls_of(patcher: Any) -> list[float]:
 
 def conditioning(value: float = 0.1, tokens: int = 3, width: int = 5) -> list[Any]:
     return [[torch.full((1, tokens, width), value), {}]]
+
+
+def hooked(model: Any, strengths: list[tuple[float, float]], guarantee_steps: int = 1) -> list[Any]:
+    """Conditioning with a LoRA for the U-Net `model` whose strength follows keyframes (start, strength)."""
+    hook = comfy.hooks.WeightHook(strength_model=1.0, strength_clip=0.0)
+    hook.need_weight_init = False
+    weights = {key: w for key, w in model.model_state_dict().items() if key.endswith("in_layers.2.weight")}
+    hook.weights = {key: ("diff", (0.5 * w.flip(0),)) for key, w in weights.items()}
+    group, keyframes = comfy.hooks.HookGroup(), comfy.hooks.HookKeyframeGroup()
+    group.add(hook)
+    for start, strength in strengths:
+        keyframes.add(comfy.hooks.HookKeyframe(strength, start, guarantee_steps))
+    group.set_keyframes_on_hooks(keyframes)
+    return [[tensor, {**values, "hooks": group}] for tensor, values in conditioning(0.4)]

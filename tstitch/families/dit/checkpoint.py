@@ -1,6 +1,6 @@
 """Reads DiT (arXiv 2212.09748), SiT (2401.08740), REPA (2410.06940) and Shortcut (2410.12557) weights.
 
-The four share one backbone and its parameter names, so shapes say almost everything; what they do not say is asked.
+The four share one backbone and its parameter names, so shapes show almost everything; the rest is an input.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...errors import StitchError
 from ..shared.checkpoint import Checkpoint, check_weights, read_checkpoint, weight_of
+from ..shared.model_file import ModelFile
 from .flax import METADATA, read_shortcut_pickle
 from .network import DiT, DiTConfig, sincos_position_embedding
 
@@ -53,17 +54,18 @@ class DiTWeights:
     facts: dict[str, str]  # what a saved file must tell besides the weights
 
 
-def read_dit(path: str | Path, name: str | None = None, variant: str = "auto", heads: int = 0) -> DiTWeights:
+def read_dit(file: str | Path | ModelFile, variant: str = "auto", heads: int = 0) -> DiTWeights:
     """A DiT of any of the four kinds. `heads` 0 takes the published number. Raises StitchError."""
-    return interpret_dit(read_transformer(path, name), Path(path), variant, heads)
+    file = ModelFile.of(file)
+    return interpret_dit(read_transformer(file), file.path, variant, heads)
 
 
-def read_transformer(path: str | Path, name: str | None = None) -> Checkpoint:
+def read_transformer(file: str | Path | ModelFile) -> Checkpoint:
     """The weights of a file that may hold any transformer of this pack. Raises StitchError."""
-    path = Path(path)
-    if path.suffix.lower() == ".pkl":
-        return Checkpoint(name or path.name, read_shortcut_pickle(path, name), METADATA)
-    return read_checkpoint(path, name)
+    file = ModelFile.of(file)
+    if file.path.suffix.lower() == ".pkl":
+        return Checkpoint(file.name, read_shortcut_pickle(file), METADATA)
+    return read_checkpoint(file)
 
 
 def interpret_dit(checkpoint: Checkpoint, path: Path, variant: str = "auto", heads: int = 0) -> DiTWeights:
@@ -95,7 +97,7 @@ def interpret_dit(checkpoint: Checkpoint, path: Path, variant: str = "auto", hea
 
 
 def read_diffusers_config(path: Path) -> dict[str, int]:
-    """What only the config.json tells that diffusers keeps beside a model's weights; empty without one."""
+    """Contents of the config.json that diffusers keeps beside a model's weights; empty without one."""
     try:
         content = json.loads(path.with_name("config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -106,7 +108,7 @@ def read_diffusers_config(path: Path) -> dict[str, int]:
 
 
 def detect_variant(checkpoint: Checkpoint) -> tuple[str, str]:
-    """Kind of DiT and what tells so; noise prediction where nothing does, because DiT and SiT share all names."""
+    """Kind of DiT and how it was detected; noise prediction by default, because DiT and SiT share all names."""
     names = {name.lower(): name for name in VARIANTS}
     for key in ("tstitch.variant", "modelspec.architecture"):
         if found := _NAME.search(checkpoint.metadata.get(key, "").lower()):
@@ -133,7 +135,7 @@ def infer_config(checkpoint: Checkpoint, heads: int = 0, diffusers: bool = False
     outputs = output.shape[0] / patch**2 / channels
     if outputs not in (1, 2):
         raise StitchError(
-            f"The file {checkpoint.name} is no valid DiT: it has {output.shape[0]} outputs a patch, where {channels}"
+            f"The file {checkpoint.name} is no valid DiT: it has {output.shape[0]} outputs per patch, where {channels}"
             f" channels and patches of {patch} make {channels * patch**2}, or twice that with learned sigma."
         )
     position = state.get("pos_embed")
@@ -189,7 +191,7 @@ def from_diffusers(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
 
 
 def join_decoder(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Renumbers the blocks that REPA's first files count anew after the aligned layer, as `decoder_blocks`."""
+    """Renumbers the `decoder_blocks` of REPA's first files, which count from 0 after the aligned layer."""
     first = len({key.split(".")[1] for key in state if key.startswith("blocks.")})
     joined = {}
     for key, value in state.items():
@@ -200,7 +202,7 @@ def join_decoder(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _share_embedders(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """One set of embedders where all blocks hold the same, as in files converted from the original weights."""
+    """One set of embedders if all blocks hold the same, as in files converted from the original weights."""
     copies = [key for key in state if key.startswith("embedders.")]
     if all(_same(state[key], state.get(key.split(".", 2)[2])) for key in copies):
         return {key: value for key, value in state.items() if key not in copies}
@@ -212,7 +214,7 @@ def _same(first: Tensor, second: Tensor | None) -> bool:
 
 
 def published_heads(checkpoint: Checkpoint, width: int, heads: int) -> int:
-    """`heads`, or where it is 0 those the file tells, else of the published model of this width. Raises StitchError."""
+    """`heads`; if 0, those stored in the file, else those published for this width. Raises StitchError."""
     heads = heads or checkpoint.number("tstitch.heads") or HEADS.get(width, width // HEAD_WIDTH)
     if heads == 0 or width % heads:
         raise StitchError(

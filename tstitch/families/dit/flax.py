@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...errors import StitchError
+from ..shared.model_file import ModelFile
 
 #: Where the trainer keeps the weights, best first: averaged weights draw better than raw ones.
 COPIES = ("params_ema", "params")
@@ -43,7 +44,7 @@ UNUSED = ("Embed_0", "pos_embed")  # log-variances of the loss, and the fixed po
 
 
 class _Inert(tuple):
-    """Stands in for the optimizer's records: keeps what it is given and does nothing."""
+    """Replaces the optimizer's objects: keeps its arguments and does nothing."""
 
     def __new__(cls, *values: Any, **_: Any) -> _Inert:
         return super().__new__(cls, values)
@@ -73,7 +74,7 @@ _INERT_MODULES = re.compile(r"optax\._src\.\w+")
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Reads arrays in dicts, lists and tuples. Raises StitchError at any other name, before anything of it runs."""
+    """Reads arrays in dicts, lists and tuples. Raises StitchError for any other name before running it."""
 
     def __init__(self, file: IO[bytes], name: str) -> None:
         super().__init__(file)
@@ -91,24 +92,25 @@ class ArrayUnpickler(pickle.Unpickler):
 
 def convert_shortcut(source: str | Path, target: str | Path, copy: str | None = None) -> dict[str, Tensor]:
     """Writes the weights of a released Shortcut pickle as safetensors for Load DiT. Raises StitchError."""
-    state = read_shortcut_pickle(Path(source), copy=copy)
+    state = read_shortcut_pickle(source, copy)
     save_file(state, target, METADATA)
     return state
 
 
-def read_shortcut_pickle(path: Path, name: str | None = None, copy: str | None = None) -> dict[str, Tensor]:
+def read_shortcut_pickle(file: str | Path | ModelFile, copy: str | None = None) -> dict[str, Tensor]:
     """The averaged weights of a released Shortcut pickle, unless `copy` names others. Raises StitchError."""
-    name = name or path.name
-    return to_dit_names(_read_arrays(path, name, copy), name)
+    file = ModelFile.of(file)
+    return to_dit_names(_read_arrays(file, copy), file.name)
 
 
-def _read_arrays(path: Path, name: str, copy: str | None) -> dict[str, np.ndarray]:
+def _read_arrays(file: ModelFile, copy: str | None) -> dict[str, np.ndarray]:
     """Arrays by their path in flax's tree."""
+    path, name = file
     if not path.is_file():
         raise StitchError(f"The file {name} does not exist.")
     try:
-        with path.open("rb") as file:
-            content = ArrayUnpickler(file, name).load()
+        with path.open("rb") as opened:
+            content = ArrayUnpickler(opened, name).load()
     except StitchError:
         raise
     except Exception as error:  # a damaged pickle can fail in any way

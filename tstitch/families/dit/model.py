@@ -22,7 +22,7 @@ from .network import DiT, DiTConfig
 from .step_size import StepSizeCheck, step_level
 
 HOST_TIMES = 1000.0  # flow models of the host count time from 0 to 1000
-DEFAULT_LATENT = 32  # a side, where the file does not say: 256 pixels
+DEFAULT_LATENT = 32  # per side, if the file does not say: 256 pixels
 
 
 class HostedDiT(DiT):

@@ -61,7 +61,7 @@ def timestep_embedding(t: Tensor, dim: int, spacing: int | None = None, max_peri
 def sincos_position_embedding(dim: int, height: int, width: int, grid: int = 0) -> Tensor:
     """Fixed 2-D sine-cosine position embedding of a `height` x `width` token grid: (1, height * width, dim).
 
-    Where the training images had another number of tokens a side (`grid`), positions are stretched to their range, so
+    If the training images had another number of tokens per side (`grid`), positions are stretched to their range, so
     that the model still sees one whole image.
     """
     quarter = dim // 4
@@ -100,7 +100,7 @@ class PatchEmbed(nn.Module):
 
 
 class ScalarEmbedder(nn.Module):
-    """Embeds one number a sample: the timestep (and, in Shortcut models, the step size)."""
+    """Embeds one number per sample: the timestep (and, in Shortcut models, the step size)."""
 
     FREQUENCIES = 256
 
@@ -118,7 +118,7 @@ class ScalarEmbedder(nn.Module):
 
 
 class LabelEmbedder(nn.Module):
-    """Class embedding as a weighted sum of table rows; the weight that is missing to 1 goes to the null class.
+    """Class embedding as a weighted sum of table rows; the rest to weight 1 is the null class.
 
     One-hot weights are a plain look-up, zeros are the null class, and mixtures interpolate between classes.
     """
@@ -229,6 +229,7 @@ class DiT(nn.Module):
         super().__init__()
         factory: dict[str, Any] = {"dtype": dtype, "device": device}
         self.config, self.dtype = config, dtype
+        self.patch_size = config.patch
         self.x_embedder = PatchEmbed(config, operations, **factory)
         for name, embedder in build_embedders(config, operations, **factory).items():
             self.add_module(name, embedder)

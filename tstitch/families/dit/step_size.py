@@ -1,4 +1,4 @@
-"""The step size of Shortcut models (section 3 of arXiv 2410.12557), read off the run's own noise levels."""
+"""The step size of Shortcut models (section 3 of arXiv 2410.12557), read from the noise levels of the run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def step_level(sigmas: Tensor, sample_sigmas: Tensor | None) -> Tensor:
 
 
 class StepSizeCheck:
-    """Warns of a run whose steps no Shortcut model was trained for; looks at each list of noise levels once."""
+    """Warns of step sizes that no Shortcut model was trained for; checks each list of noise levels once."""
 
     def __init__(self) -> None:
         self._seen: weakref.ref[Tensor] | None = None
@@ -57,7 +57,7 @@ def _is_trained(size: float) -> bool:
 @functools.cache
 def _warn_once(steps: int) -> None:
     logger.warning(
-        "A Shortcut model knows steps of 1, 1/2, 1/4 ... 1/128 of the way only, and some of these %d are others: each"
-        " takes the nearest. Use 1, 2, 4 ... 128 steps with the scheduler simple.",
+        "A Shortcut model was trained for steps of 1, 1/2, 1/4 ... 1/128 of the way only, and some of these %d steps"
+        " have another size: the nearest is used. Use 1, 2, 4 ... 128 steps with the scheduler simple.",
         steps,
     )

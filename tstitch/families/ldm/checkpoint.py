@@ -39,7 +39,7 @@ class LDMWeights:
 def interpret_ldm(checkpoint: Checkpoint, averaged: bool = True, head_channels: int = 0) -> LDMWeights:
     """The U-Net and class embedding of a checkpoint, by their own names. Raises StitchError.
 
-    `averaged` takes the moving average of the weights where the file has one; `head_channels` 0 the published number.
+    `averaged` uses the moving average if the file has one; `head_channels` 0 uses the published number.
     """
     table = weight_of(checkpoint, TABLE, 2, FAMILY)
     weight_of(checkpoint, f"{UNET}input_blocks.0.0.weight", 4, FAMILY)
@@ -75,9 +75,9 @@ def interpret_ldm(checkpoint: Checkpoint, averaged: bool = True, head_channels: 
 
 
 def null_embedding(width: int) -> Tensor:
-    """Stands for no class where training had none: uniform noise, one draw for all widths (1, width).
+    """Embedding of "no class" for models trained without: uniform noise, one draw for all widths (1, width).
 
-    The authors of T-Stitch guide the f8 models so, by a draw for the small model that is stretched for the large one.
+    As the authors of T-Stitch do for the f8 models: drawn for the small model and stretched for the large one.
     """
     draw = torch.rand(1, 1, NULL_WIDTH, generator=torch.Generator().manual_seed(0))
     return F.interpolate(draw, width)[0]

@@ -25,7 +25,7 @@ RESOLUTION = 256  # any power of two would do: attention is told by resolution, 
 
 
 class Unchanged(nn.Module):
-    """In place of the host's Gaussian sampling."""
+    """Replaces the host's Gaussian sampling."""
 
     def forward(self, z: Tensor) -> tuple[Tensor, None]:
         return z, None
@@ -47,7 +47,7 @@ class Quantized(nn.Module):
 
 
 def first_stage_of(checkpoint: Checkpoint) -> Checkpoint | None:
-    """The first stage's own weights, of a file with the whole model or of one for itself; None where it has none."""
+    """Weights of the first stage, from a file with the whole model or a separate one; None if it has none."""
     state = checkpoint.state
     if any(key.startswith(PREFIX) for key in state):
         state = {key.removeprefix(PREFIX): value for key, value in state.items() if key.startswith(PREFIX)}

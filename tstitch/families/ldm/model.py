@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import comfy.sd
@@ -10,6 +11,7 @@ import torch
 from ...errors import StitchError
 from ..shared.checkpoint import read_whole_checkpoint
 from ..shared.host_model import build_patcher, reloadable
+from ..shared.model_file import ModelFile
 from .checkpoint import interpret_ldm
 from .first_stage import first_stage_of, load_first_stage
 from .network import LDMConfig
@@ -25,20 +27,19 @@ class LoadedLDM(NamedTuple):
 
 @reloadable
 def load_ldm(
-    path: str,
-    name: str,
-    first_stage: tuple[str, str] | None = None,
+    file: str | Path | ModelFile,
+    first_stage: str | Path | ModelFile | None = None,
     averaged: bool = True,
     dtype: torch.dtype | None = None,
     head_channels: int = 0,
 ) -> LoadedLDM:
-    """A class-conditional LDM in the original layout. `first_stage` is the path and name of another file that holds it.
+    """A class-conditional LDM in the original layout. `first_stage` is another file that holds the VAE.
 
     Raises StitchError.
     """
-    checkpoint = read_whole_checkpoint(path, name)
+    checkpoint = read_whole_checkpoint(file)
     weights = interpret_ldm(checkpoint, averaged, head_channels)
-    source = read_whole_checkpoint(*first_stage) if first_stage else checkpoint
+    source = read_whole_checkpoint(first_stage) if first_stage else checkpoint
     stage = first_stage_of(source)
     if stage is None and first_stage:
         raise StitchError(f"The file {source.name} holds no VQ first stage: choose another in first_stage.")
@@ -46,8 +47,8 @@ def load_ldm(
     channels = weights.unet_config["in_channels"]
     if vae is not None and vae.latent_channels != channels:
         raise StitchError(
-            f"The first stage in {source.name} has latents of {vae.latent_channels} channels, but the model in {name}"
-            f" works on {channels}: choose the one it was trained with."
+            f"The first stage in {source.name} has latents of {vae.latent_channels} channels, but the model in"
+            f" {checkpoint.name} works on {channels}: choose the one it was trained with."
         )
     ratio = vae.downscale_ratio if vae is not None else PIXELS_PER_LATENT.get(channels, 8)
     config = LDMConfig(weights.unet_config, ratio)

@@ -1,4 +1,4 @@
-"""Weight files as people have them: what they are wrapped in, and what is wrong with them."""
+"""Reads weight files in all layouts that people have, and explains damaged ones."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ...errors import StitchError
+from .model_file import ModelFile
 
 #: Where training scripts keep the weights in a file, best first: averaged weights draw better than raw ones.
 WRAPPERS = ("ema", "params_ema", "ema_state_dict", "state_dict", "model", "params")
-#: What compilers, parallel training and whole-pipeline files put before each name.
+#: Prefixes that compilers, parallel training and whole-pipeline files add to each name.
 PREFIXES = ("module.", "_orig_mod.", "model.diffusion_model.", "diffusion_model.")
-#: The weight that holds what the others of a saved model do not tell: metadata, in JSON, a byte an element. The host
-#: keeps what it must know of quantized layers so; the header of a file that it saves is its own.
+#: Pseudo-weight holding metadata as JSON bytes, as the host's own for quantized layers; the host writes its own file
+#: header.
 FACTS = "tstitch.facts"
 #: What command lines, and arrays and numbers of numpy, are pickled by.
 PLAIN_VALUES: tuple[Any, ...] = (
@@ -44,27 +45,27 @@ class Checkpoint:
     metadata: dict[str, str] = field(default_factory=dict)
 
     def number(self, key: str) -> int:
-        """A number of the metadata; 0 where they do not tell."""
+        """A number of the metadata; 0 if it is missing."""
         value = self.metadata.get(key, "")
         return int(value) if re.fullmatch(r"[0-9]{1,6}", value) else 0
 
 
-def read_checkpoint(path: str | Path, name: str | None = None) -> Checkpoint:
-    """As `read_whole_checkpoint`, of a file that holds one network: its own names. Raises StitchError."""
-    checkpoint = read_whole_checkpoint(path, name)
+def read_checkpoint(file: str | Path | ModelFile) -> Checkpoint:
+    """As `read_whole_checkpoint`, for a file with one network, by its own names. Raises StitchError."""
+    checkpoint = read_whole_checkpoint(file)
     return replace(checkpoint, state=_without_prefix(checkpoint.state))
 
 
-def read_whole_checkpoint(path: str | Path, name: str | None = None) -> Checkpoint:
+def read_whole_checkpoint(file: str | Path | ModelFile) -> Checkpoint:
     """The tensors of a .safetensors, .pt, .pth, .ckpt or .bin file, unwrapped. Raises StitchError; runs no code."""
-    path = Path(path)
-    name = name or path.name
+    file = ModelFile.of(file)
+    path, name = file
     if not path.is_file():
         raise StitchError(f"The file {name} does not exist.")
     if path.suffix.lower() in (".safetensors", ".sft"):
-        state, metadata = _read_safetensors(path, name)
+        state, metadata = _read_safetensors(file)
     else:
-        state, metadata = _read_pickle(path, name), {}
+        state, metadata = _read_pickle(file), {}
     state = _unwrapped(state)
     metadata = {**metadata, **_take_facts(state, name)}
     if not state:
@@ -73,12 +74,12 @@ def read_whole_checkpoint(path: str | Path, name: str | None = None) -> Checkpoi
 
 
 def with_facts(state: Mapping[str, Tensor], facts: Mapping[str, str]) -> dict[str, Tensor]:
-    """The weights of a model that is being saved, and what its loader finds again as metadata."""
+    """The weights of a model that is being saved, plus metadata for its loader."""
     return {**state, FACTS: torch.tensor(list(json.dumps(facts).encode()), dtype=torch.uint8)}
 
 
 def weight_of(checkpoint: Checkpoint, key: str, ndim: int, family: str) -> Tensor:
-    """The weight that a family is known by. Raises StitchError unless it is there with so many dimensions."""
+    """The weight that identifies a family. Raises StitchError unless it exists with this many dimensions."""
     weight = checkpoint.state.get(key)
     if weight is None:
         keys = ", ".join(sorted(checkpoint.state)[:2])
@@ -112,16 +113,17 @@ def _some(keys: list[str]) -> str:
     return ", ".join(keys[:2]) + more
 
 
-def _read_safetensors(path: Path, name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read_safetensors(file: ModelFile) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
-        state, metadata = comfy.utils.load_torch_file(str(path), safe_load=True, return_metadata=True)
+        state, metadata = comfy.utils.load_torch_file(str(file.path), safe_load=True, return_metadata=True)
     except (SafetensorError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise StitchError(f"The file {name} is damaged or incomplete ({reason}): download it again.") from error
+        raise StitchError(f"The file {file.name} is damaged or incomplete ({reason}): download it again.") from error
     return state, metadata or {}
 
 
-def _read_pickle(path: Path, name: str) -> Any:
+def _read_pickle(file: ModelFile) -> Any:
+    path, name = file
     try:
         with _plain_values_allowed():
             return torch.load(path, map_location="cpu", weights_only=True)

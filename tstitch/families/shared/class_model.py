@@ -1,4 +1,4 @@
-"""What all class-conditional models share in the host."""
+"""Base of all class-conditional models in the host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From weights to a MODEL, as the host's own loaders do it."""
+"""Builds a MODEL from weights, as the host's own loaders do."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Loaded = TypeVar("Loaded")
 def reloadable(load: Callable[Arguments, Loaded]) -> Callable[Arguments, Loaded]:
     """Decorates a loader that returns a MODEL, alone or first of several, so that newer hosts can load it once more.
 
-    Their Train LoRA, and a run on several GPUs, want weights of their own.
+    Their Train LoRA, and runs on several GPUs, need separate weights.
     """
 
     @functools.wraps(load)
@@ -46,7 +46,7 @@ def _load_again(load: Callable[[], Any], disable_dynamic: bool = False) -> Any:
 
 
 class EagerLayers(comfy.ops.disable_weight_init):
-    """Layers that tell the shapes of their weights at once; those of newer hosts have none until they are loaded."""
+    """Layers that know their weight shapes at once; those of newer hosts have none until they are loaded."""
 
     Linear = nn.Linear
     Embedding = nn.Embedding

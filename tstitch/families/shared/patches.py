@@ -1,4 +1,4 @@
-"""Between a latent and the patches that transformers see of it."""
+"""Latents to patches and back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ...errors import StitchError
 
 
 def token_grid(x: Tensor, patch: int, channels: int) -> tuple[int, int]:
-    """Rows and columns of patches of a latent (N, C, H, W). Raises StitchError where it cannot be cut into them."""
+    """Rows and columns of patches of a latent (N, C, H, W). Raises StitchError if it cannot be cut into patches."""
     check_channels(x, channels)
     height, width = x.shape[-2:]
     if height % patch or width % patch:

@@ -16,7 +16,7 @@ from .network import EXTRAS, UViT, UViTConfig
 
 logger = logging.getLogger("tstitch")
 
-#: The noise schedules of the published files, which no weight tells.
+#: The noise schedules of the published files. The weights do not record which; `auto` decides by size.
 CONTINUOUS, DISCRETE = "U-ViT", "U-ViT discrete"
 VARIANTS = {
     CONTINUOUS: "predicts noise, trained on continuous time",

@@ -109,6 +109,7 @@ class UViT(nn.Module):
         super().__init__()
         factory: dict[str, Any] = {"dtype": dtype, "device": device}
         self.config, self.dtype = config, dtype
+        self.patch_size = config.patch
         width = config.width
         self.patch_embed = PatchEmbed(config, operations, **factory)
         if config.time_mlp:

@@ -1,7 +1,7 @@
 """Measures a calibration with the host's own guiders, with one model at a time on the device.
 
-First the base model samples as ever, once a seed, and what it was asked and answered in each step is kept in main
-memory. Then every other model is entered by the host in turn, and asked the same in place of sampling.
+The base model samples once per seed; inputs and predictions are kept in RAM. Every other model then predicts from the
+same inputs.
 """
 
 from __future__ import annotations
@@ -19,27 +19,21 @@ import torch
 from comfy.samplers import KSampler, sampler_object
 from torch import Tensor
 
-from ...checks.compatibility import check_controls, check_latent_formats, check_mixable
-from ...checks.inputs import (
-    check_conditioning,
-    check_latent,
-    check_latent_channels,
-    check_model,
-    check_pooled_texts,
-    check_single_latent,
-    check_text_widths,
-)
+from ...checks.compatibility import check_run, parts_of
+from ...checks.inputs import check_conditioning, check_latent, check_model, check_single_latent
 from ...errors import StitchError
 from ...host.latents import samples_for
-from ...host.model_options import is_joined
+from ...host.model_options import is_stitched
 from ...host.noise_levels import Conversion, Mixing, conversion
 from ...schedule import LEVEL_TOLERANCE, Trajectory
 from ...stitch.model import ModelStage
-from ...trajectory import check_sampler, read_trajectory
+from ...trajectory import check_sampler, check_sigmas, read_trajectory
 from ...views.similarity import Spectrum, cosine_similarity, norms, relative_error, spectrum
 from ..identity import model_identity, model_name
 from ..records import ModelMark
 from .record import Calibration, Rows
+
+OWN_SIGMAS = "own sigmas"  # in place of a scheduler's name
 
 
 @dataclass(frozen=True)
@@ -52,15 +46,18 @@ class Settings:
     cfg: float
     sampler_name: str
     scheduler: str
+    sigmas: Tensor | None = None  # in place of steps and scheduler
 
     def __post_init__(self) -> None:
+        if self.sigmas is not None:
+            check_sigmas("sigmas", self.sigmas)
         for name, least in (("seeds", 1), ("steps", 1)):
             if getattr(self, name) < least:
                 raise StitchError(f"{name} must be {least} or more to calibrate, got {getattr(self, name)}.")
 
 
 class Point(NamedTuple):
-    """What the base model was asked at the start of a step, and its answer, in main memory."""
+    """Input and prediction of the base model at the start of a step, in RAM."""
 
     sigma: float
     x: Tensor
@@ -102,7 +99,7 @@ class Recorder:
 
 
 class RecordingSampler:
-    """The real sampler, unchanged in what it computes."""
+    """The real sampler, with its model calls recorded."""
 
     def __init__(self, sampler: Any, levels: Sequence[float], mixing: Mixing) -> None:
         self._sampler, self._levels, self._mixing = sampler, levels, mixing
@@ -130,7 +127,7 @@ class RecordingSampler:
 
 
 class ReplaySampler:
-    """Stands in for the sampler of a model: asks it what the base model was asked."""
+    """Replaces the sampler of a model: predicts from the recorded inputs."""
 
     def __init__(
         self,
@@ -164,7 +161,7 @@ class ReplaySampler:
 
 
 class Progress:
-    """One bar, with previews, over the steps of all runs; interrupts come through it too."""
+    """One progress bar, with previews, over the steps of all runs; also raises interrupts."""
 
     def __init__(self, model: Any, total: int) -> None:
         self._callback, self._total, self._done = latent_preview.prepare_callback(model, total), total, 0
@@ -212,12 +209,12 @@ def calibrate(
     """Measure all models of `parts`, in run order with the base model last, on the base model's trajectory.
 
     names: of the inputs, for messages. latent: the host's LATENT; its batch and that of the conditioning count as
-    samples. Raises StitchError, before anything is loaded where the models cannot be compared.
+    samples. Raises StitchError before anything is loaded if the models cannot be compared.
     """
     check_inputs(names, parts, latent)
     guiders = [part.plain_guider(settings.cfg) for part in parts]
     latent_image = samples_for(parts[-1].model, latent)
-    check_pairs(names, guiders, latent_image)
+    check_run(parts_of(names, guiders), latent_image)
     calibrator = Calibrator(names, guiders, {**latent, "samples": latent_image}, settings)
     calibrator.run_base()
     for index in range(len(guiders) - 1):
@@ -240,12 +237,12 @@ class Calibrator:
         self._levels = [trajectory.sigmas[step] for step in steps]
         self._timesteps = tuple(trajectory.timesteps[step] for step in steps)
         self._seeds = [(settings.seed + run) % 2**64 for run in range(settings.seeds)]
-        self._runs: list[list[Point]] = []  # one a seed
+        self._runs: list[list[Point]] = []  # one per seed
         self._tallies = [Tally(name, len(steps)) for name in names]
-        self._progress = Progress(base, settings.seeds * (settings.steps + len(steps) * (len(guiders) - 1)))
+        self._progress = Progress(base, settings.seeds * (trajectory.steps + len(steps) * (len(guiders) - 1)))
 
     def run_base(self) -> None:
-        """Sample with the base model, once a seed."""
+        """Sample with the base model, once per seed."""
         for seed in self._seeds:
             sampler = sampler_object(self._settings.sampler_name)
             recording = RecordingSampler(sampler, self._levels, Mixing.of(self._sampling))
@@ -256,7 +253,7 @@ class Calibrator:
                 self._tallies[-1].add(step, point.denoised, point)
 
     def replay(self, index: int) -> None:
-        """Ask another model what the base model was asked."""
+        """Predict with another model from the base model's inputs."""
         guider = self._guiders[index]
         sampling = guider.model_patcher.get_model_object("model_sampling")
         to_model = conversion(self._sampling, sampling, self._levels, self._names[index])
@@ -278,9 +275,9 @@ class Calibrator:
             noise_error=_means([tally.noise_error for tally in self._tallies]),
             seeds=tuple(self._seeds),
             samples=len(self._tallies[-1].cosine[0]),
-            steps=self._settings.steps,
+            steps=len(self._sigmas) - 1,
             sampler=self._settings.sampler_name,
-            scheduler=self._settings.scheduler,
+            scheduler=self._settings.scheduler if self._settings.sigmas is None else OWN_SIGMAS,
             cfg=self._settings.cfg,
             small_cfg=self._guiders[0].cfg,
             frequencies=self._tallies[-1].spectra[0][0].frequencies,
@@ -289,10 +286,10 @@ class Calibrator:
 
 
 def check_inputs(names: Sequence[str], parts: Sequence[ModelStage], latent: Any) -> None:
-    """Raise StitchError where a socket holds something else, or a MODEL that is several already."""
+    """Raise StitchError for a value of the wrong type, or a MODEL that is stitched already."""
     for name, part in zip(names, parts, strict=True):
         check_model(name, part.model)
-        if is_joined(part.model.model_options):
+        if is_stitched(part.model):
             raise StitchError(
                 f"{name} is joined of several models already, by Multi-Model Schedule: connect the models that go into"
                 " it instead."
@@ -303,20 +300,11 @@ def check_inputs(names: Sequence[str], parts: Sequence[ModelStage], latent: Any)
     check_single_latent(latent)
 
 
-def check_pairs(names: Sequence[str], guiders: Sequence[Any], latent_image: Tensor) -> None:
-    """Raise StitchError where two models cannot share a run, or read another text or latent."""
-    patchers = [guider.model_patcher for guider in guiders]
-    check_latent_formats(names, patchers)
-    check_latent_channels(latent_image, names[-1], patchers[-1].get_model_object("latent_format"))
-    check_mixable(names, patchers)
-    check_controls(names, guiders)
-    check_text_widths(names, guiders)
-    check_pooled_texts(names, guiders)
-
-
 def sigmas_of(model: Any, settings: Settings) -> Tensor:
-    """The levels a KSampler takes. Raises StitchError."""
+    """The levels a KSampler takes, or those that are given. Raises StitchError."""
     check_sampler(settings.sampler_name, settings.scheduler)
+    if settings.sigmas is not None:
+        return settings.sigmas.to(model.load_device)
     sampler = KSampler(
         model, settings.steps, model.load_device, settings.sampler_name, settings.scheduler, model_options={}
     )
@@ -333,7 +321,7 @@ def calibrated_steps(trajectory: Trajectory) -> list[int]:
 
 
 def points_of(recording: RecordingSampler, levels: Sequence[float], sampler_name: str) -> list[Point]:
-    """One point a level. Raises StitchError where the sampler goes its own way."""
+    """One point per level. Raises StitchError for samplers with their own noise levels."""
     if len(recording.points) < len(levels):
         raise StitchError(
             f"The sampler {sampler_name} stops at {len(recording.points)} of the {len(levels)} noise levels of its"
@@ -359,7 +347,7 @@ def run_guider(
 
 
 def _kept(values: Tensor, mask: Tensor | None = None) -> Tensor:
-    """A copy in main memory, 0 outside of `mask`."""
+    """A copy in RAM, 0 outside `mask`."""
     kept = values if mask is None else values * mask
     return kept.detach().to("cpu", copy=True)
 

@@ -1,6 +1,6 @@
-"""What was found out about a set of models: how far each one's predictions lie from the finishing model's.
+"""Calibration of a set of models: how far each one's predictions are from the finishing model's.
 
-Plain numbers and JSON, no tensors and no host; `calibrating` measures them.
+Plain numbers and JSON, no tensors and no host; `measure` fills it in.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Calibration:
         return self.models[-1]
 
     def errors_at(self, timesteps: Sequence[float]) -> Rows:
-        """What it costs to give a step at each of `timesteps` to each model: [model][step].
+        """Error of giving a step at each of `timesteps` to each model: [model][step].
 
         This is `noise_error`, linear in t between the calibrated levels and constant beyond them. x0 is a guess at high
         noise and nearly x itself at low noise, so the relative error of x0 falls with the noise whatever is lost; what
@@ -71,12 +71,12 @@ class Calibration:
         return tuple(tuple(_interpolated(self.timesteps, row, t) for t in timesteps) for row in self.noise_error)
 
     def fraction_within(self, tolerance: float, model: int = 0) -> float:
-        """Largest fraction of the steps, from the first one on, in which `noise_error` stays within `tolerance`."""
+        """The longest run of first steps whose `noise_error` is within `tolerance`, as a fraction."""
         row = self.noise_error[model]
         return next((step for step, error in enumerate(row) if error > tolerance), len(row)) / len(row)
 
     def splits_within(self, tolerance: float) -> tuple[float, ...]:
-        """A split a model besides the base one, rising: each hands over when its own error leaves `tolerance`."""
+        """One split per model besides the base model, rising: each ends where its error exceeds `tolerance`."""
         fractions = [self.fraction_within(tolerance, model) for model in range(len(self.models) - 1)]
         return tuple(accumulate(fractions, max))
 
@@ -89,7 +89,7 @@ class Calibration:
         return early, middle, late
 
     def order(self, model: int = 0) -> str:
-        """The order of `model` and the base model that is supported: one of `ORDERS`."""
+        """The recommended order of `model` and the base model: one of `ORDERS`."""
         parts = self.errors_by_part(model)
         if max(parts) <= min(parts) * CLEARLY_MORE:
             return "either"
@@ -100,7 +100,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, text: str) -> Calibration:
-        """Read what `to_json` wrote. Raises StitchError where `text` is anything else."""
+        """Read what `to_json` wrote. Raises StitchError for anything else."""
         try:
             found = json.loads(text)
         except (ValueError, RecursionError):
@@ -140,7 +140,7 @@ def _interpolated(levels: Sequence[float], values: Sequence[float], t: float) ->
 
 
 def _problems(found: Calibration) -> list[str]:
-    """What keeps `found` from being a calibration, in words; the JSON may hold anything at all."""
+    """Why `found` is not a calibration, in words; the JSON may hold anything."""
     if not (isinstance(found.models, tuple) and 2 <= len(found.models) <= MAX_STAGES):
         return [f"it needs 2 to {MAX_STAGES} models"]
     if not all(isinstance(text, str) for mark in found.models for text in (mark.name, mark.identity)):

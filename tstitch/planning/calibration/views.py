@@ -23,7 +23,7 @@ MEANINGS = {
 
 
 def similarity_figure(calibration: Calibration, tolerance: float) -> Tensor:
-    """Cosine similarity of the denoised predictions over the run, and the error that decides about the split.
+    """Cosine similarity of the denoised predictions over the run, and the noise error that sets the split.
 
     After the latent-similarity figure of T-Stitch (arXiv 2402.14167), with all models on one trajectory. IMAGE.
     """
@@ -133,7 +133,7 @@ def _counted(count: int, noun: str) -> str:
 
 
 def views(calibration: Calibration, tolerance: float) -> Sequence[Any]:
-    """What the calibration nodes give besides the calibration: both figures, the split of model_1, and the report."""
+    """Outputs of the calibration nodes: both figures, the split of model_1, and the report."""
     return (
         similarity_figure(calibration, tolerance),
         frequency_figure(calibration),

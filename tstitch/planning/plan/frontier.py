@@ -1,6 +1,6 @@
 """The best way through a lattice within a limit: Pareto fronts of (ticks, grains) that grow from both ends and meet.
 
-What a bound proves to lose more than is looked for is left out, so few labels remain, of all sets of models together.
+Labels whose bound exceeds the target error are pruned, for all sets of models together.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .lattice import MARGIN, MOST, Floats, Ints, Lattice, Relaxed, least_left
 
 
 class Front(NamedTuple):
-    """Labels, by node, then ticks: ways to a node so that no other is at least as good in both ticks and grains.
+    """Pareto-optimal labels, by node, then ticks: ways to a node, in ticks and grains.
 
     A node is a state of a set: state * sets + set.
     """
@@ -35,7 +35,7 @@ class Front(NamedTuple):
 
 
 class Half:
-    """Grows a front over a lattice from its start, with bounds on what the rest of the way adds."""
+    """Grows a front over a lattice from its start, with bounds on the rest of the way."""
 
     def __init__(self, lattice: Lattice, of_time: Floats, start_states: int) -> None:
         steps, models, states, sets = lattice.is_open.shape
@@ -56,7 +56,7 @@ class Half:
         self.room = np.tile(bounds, len(self.of_time) // len(bounds)) - self.through
 
     def advance(self) -> None:
-        """Over one step, by all arcs on which a way within the bounds may go."""
+        """Advance by one step along all arcs that may lie on a way within the bounds."""
         front = self.front
         prices = front.grains + self.of_time[front.node] * front.ticks
         model, parent = (prices <= self.room[self.step][:, front.node]).nonzero()
@@ -73,7 +73,7 @@ class Half:
 
 
 def pareto(node: Ints, ticks: Ints, grains: Ints) -> Ints:
-    """Those that no other of the same node is at least as good as in both, by node, then ticks."""
+    """Labels not dominated by another of the same node, by node, then ticks."""
     order = np.lexsort((grains, ticks, node))
     falling = grains[order] - node[order] * MOST  # below all of the nodes before
     is_best = np.ones(len(order), bool)
@@ -102,7 +102,7 @@ class Search:
         return self.meet(self.ahead.front, self.behind.front)
 
     def meet(self, first: Front, second: Front) -> list[int] | None:
-        """Joins each label with the best that keeps the limit: the last quick enough of its node in the other front."""
+        """Join each label with the last quick enough, so best, label of its node in the other front."""
         left = self.limits[first.node % len(self.limits)] - first.ticks
         other = np.searchsorted(second.node * MOST + second.ticks, first.node * MOST + left, "right") - 1
         fits = ((other >= 0) & (second.node[other] == first.node)).nonzero()[0]

@@ -1,9 +1,9 @@
 """A planning problem as a lattice: states between the steps, and an arc for each model that may do the next step.
 
-All sets of models are looked at side by side. A price on time in place of a budget (Lagrange's relaxation; Handler and
+All sets of models are searched side by side. A price on time in place of a budget (Lagrange's relaxation; Handler and
 Zang, A dual algorithm for the constrained shortest path problem, Networks 10, 1980) makes the best way a shortest path,
-which bounds what any way within the budget loses. Prices are floating point, as they only rule out; ticks alone, and
-grains alone, stay whole.
+which bounds the loss of any way within the budget. Prices are floating point, as they only prune; ticks and grains are
+integers.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def check_size(problem: PlanProblem) -> None:
 
 
 def least_left(prices: Floats) -> Floats:
-    """From the prices of arcs the least sum from each step to the end: [step, state, set]."""
+    """The least sum of prices from each step to the end: [step, state, set]."""
     least = np.zeros((len(prices) + 1, *prices.shape[2:]))
     for step in reversed(range(len(prices))):
         np.min(prices[step] + least[step + 1][:, None], axis=0, out=least[step])
@@ -144,7 +144,7 @@ def quickest(lattice: Lattice) -> list[tuple[int, ...]]:
 
 
 class Relaxed(NamedTuple):
-    """Sets that may have the best way, each with the price on time that bounds best, and a way within its limit."""
+    """Sets that may have the best way, each with its best price on time and a way within the limit."""
 
     sets: Ints
     limits: Ints

@@ -1,4 +1,4 @@
-"""What is planned: models, what their steps cost and lose, and the schedules between which there is a choice."""
+"""A planning problem: models, time and error of their steps, and schedules to choose from."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class PlanProblem:
 
 
 class Choice(NamedTuple):
-    """A schedule with what it costs and what it loses."""
+    """A schedule with its time and its error."""
 
     owners: tuple[int, ...]
     ticks: int

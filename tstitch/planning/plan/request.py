@@ -21,7 +21,7 @@ LADDER = 12  # budgets, evenly between the fastest and the slowest schedule, tha
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for, and what is known."""
+    """The goal, and what is known of the models."""
 
     goal: str
     budget: float  # seconds, a factor, or the largest error of a step, by the goal
@@ -31,8 +31,8 @@ class Request:
     calibration: Calibration | None
 
     def check(self) -> None:
-        """Raise StitchError where no plan can be made of this."""
-        check_widgets(self.goal, self.budget, self.steps, self.order)
+        """Raise StitchError if no plan can be made."""
+        check_request(self.goal, self.budget, self.steps, self.order)
         if self.profile is None and self.calibration is None:
             raise StitchError(
                 "Plan knows neither times nor errors: connect a profile, or a calibration, or both (T-Stitch Profile,"
@@ -87,7 +87,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Plan:
-    """The schedule that was chosen, and the ones beside it on the Pareto front of time and error, fastest first."""
+    """The chosen schedule, and the alternatives on the Pareto front of time and error, fastest first."""
 
     request: Request
     choice: Choice
@@ -96,7 +96,7 @@ class Plan:
 
     @property
     def fraction(self) -> float:
-        """For T-Stitch KSampler: the part of the small model, or -1 where that node cannot run this schedule."""
+        """For T-Stitch KSampler: the small model's fraction, or -1 if that node cannot run this schedule."""
         owners = self.choice.owners
         if len(self.request.models) != 2 or list(owners) != sorted(owners):
             return -1.0
@@ -150,7 +150,7 @@ def ladder(problem: PlanProblem) -> list[Choice]:
 
 
 def front(choices: Sequence[Choice]) -> tuple[Choice, ...]:
-    """Those that no other beats in time and error, fastest first; the first of `choices` in any case."""
+    """The Pareto front of time and error, fastest first; always contains the first of `choices`."""
     kept: list[Choice] = []
     for choice in sorted(set(choices), key=lambda choice: (choice.ticks, choice.grains, choice is not choices[0])):
         if choice == choices[0] or not kept or choice.grains < min(other.grains for other in kept):
@@ -174,17 +174,17 @@ def resampled(timesteps: Sequence[float], steps: int) -> list[float]:
 
 
 def assumed_errors(step_seconds: Sequence[float], steps: int) -> list[list[float]]:
-    """Without a calibration: a step loses as much as its model is smaller (log2 of the time), and more the later it is.
+    """Without a calibration: the loss is log2 of the model's speed-up, growing linearly over the run.
 
-    So small models start, as T-Stitch found best for images (arXiv 2402.14167, figure 3), and get no step too many.
+    So small models start, which T-Stitch found best for images (arXiv 2402.14167, figure 3).
     """
     base = step_seconds[-1]
     losses = [max(0.0, math.log2(base / seconds)) for seconds in step_seconds]
     return [[loss * (step + 0.5) / steps for step in range(steps)] for loss in losses]
 
 
-def check_widgets(goal: str | None, budget: float | None, steps: int | None, order: str | None) -> None:
-    """What can be said before anything is connected; None comes over a link."""
+def check_request(goal: str | None, budget: float | None, steps: int | None, order: str | None) -> None:
+    """Check the widgets before anything is connected. None: the value comes over a link."""
     for name, value, options in (("goal", goal, GOALS), ("order", order, ORDERS)):
         if value is not None:
             check_choice(name, value, options)
@@ -239,7 +239,7 @@ def check_same_guidance(profile: Profile, calibration: Calibration) -> None:
 
 
 def check_latent_shape(profile: Profile, shape: Sequence[int]) -> None:
-    """Raise StitchError where the run will have another size than the profile; the host mends empty channels."""
+    """Raise StitchError if the run has another size than the profile; the host repairs empty channels."""
     if tuple(shape) == profile.given_shape:
         return
     if (shape[0], *shape[2:]) != (profile.latent_shape[0], *profile.latent_shape[2:]):

@@ -19,7 +19,7 @@ FIRST, NEXT = 256, 4  # parts of the gap between the bound and a known schedule 
 
 
 def fastest(problem: PlanProblem) -> Choice:
-    """The quickest schedule: one model alone, as every model besides it adds to the time."""
+    """The quickest schedule: always one model alone."""
     alone = [problem.rate([model] * problem.steps) for model in range(problem.models)]
     return min(alone, key=lambda choice: (choice.ticks, choice.grains))
 
@@ -34,8 +34,8 @@ def fastest_allowed(problem: PlanProblem, allowed: Sequence[Sequence[bool]]) -> 
 def best_within(problem: PlanProblem, budget: int) -> Choice | None:
     """The schedule with the least error that takes at most `budget` ticks, of those the quickest; None if none does.
 
-    Each set of models is a problem without set-ups. The search looks no further from the bound than it has to: once it
-    has found a schedule that is no worse than what it looked for, that is the best.
+    Each set of models is a problem without set-ups. Searches error windows growing from the lower bound; stops once one
+    contains the optimum.
     """
     best = fastest(problem)
     if best.ticks > budget:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ...views.plots import INK, PAPER, TEXT, add_legend, color_of, new_axes, short, to_image
+from ...views.plots import INK, TEXT, add_legend, color_of, new_axes, short, text_color_on, to_image
 from ..profile.record import Profile, milliseconds
 from .problem import Choice
 from .request import Plan
@@ -13,7 +13,7 @@ ROWS = 14  # of the table of alternatives at most
 
 
 def profile_chart(profile: Profile) -> Tensor:
-    """Milliseconds of a step as bars with the spread, and how much faster than the finishing model. IMAGE."""
+    """Milliseconds per step as bars with the spread, and the speed-up over the finishing model. IMAGE."""
     height = 300 + 110 * len(profile.models)
     figure, axes = new_axes("Time of a step", "milliseconds", "", height=height, grid="x")
     base = profile.timings[-1].step
@@ -33,7 +33,7 @@ def profile_chart(profile: Profile) -> Tensor:
             va="center",
             fontsize=TEXT,
             fontweight="bold",
-            color=PAPER if inside else INK,
+            color=text_color_on(color_of(index)) if inside else INK,
         )
     axes.set_yticks(
         range(len(profile.models)), [f"{number}: {mark.name}" for number, mark in enumerate(profile.models, 1)]

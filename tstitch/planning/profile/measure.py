@@ -1,4 +1,4 @@
-"""Measures what a step of a model costs here, on the host's own way through a run."""
+"""Measures the time per step of each model on this machine, in a run of the host's own sampler."""
 
 from __future__ import annotations
 
@@ -20,13 +20,8 @@ import folder_paths
 import torch
 from torch import Tensor
 
-from ...checks.inputs import (
-    check_latent,
-    check_latent_channels,
-    check_model,
-    check_pooled_texts,
-    check_text_widths,
-)
+from ...checks.compatibility import check_latent_channels, check_run, parts_of
+from ...checks.inputs import check_latent, check_model
 from ...host.conditioning import controls_of
 from ...host.devices import synchronize
 from ...host.latents import packed, samples_for
@@ -43,23 +38,21 @@ FAR_OUT = 3  # interquartile ranges above the upper quartile: Tukey's outer fenc
 
 @dataclass(frozen=True)
 class ProfileJob:
-    """What is to be profiled: by input name in run order, the finishing model last, each with conditioning and cfg."""
+    """The models to profile, by input name in run order, the finishing model last."""
 
     stages: dict[str, ModelStage]
     latent: dict[str, Any]
     repeats: int
 
     def check(self) -> None:
-        """Raise StitchError where an input is not what its socket promises."""
+        """Raise StitchError for an input of the wrong type, or models that cannot share a run."""
         for name, stage in self.stages.items():
             check_model(name, stage.model)
         check_latent("latent_image", self.latent)
-        for name, stage in self.stages.items():
-            latent_format = stage.model.get_model_object("latent_format")
-            check_latent_channels(self.samples(stage.model), name, latent_format)
-        names, guiders = list(self.stages), [stage.plain_guider() for stage in self.stages.values()]
-        check_text_widths(names, guiders)
-        check_pooled_texts(names, guiders)
+        parts = parts_of(tuple(self.stages), [stage.plain_guider() for stage in self.stages.values()])
+        for part in parts:
+            check_latent_channels(self.samples(part.model), part.name, part.latent_format)
+        check_run(parts, self.samples(parts[-1].model))
 
     @property
     def steps_a_model(self) -> int:
@@ -70,9 +63,9 @@ class ProfileJob:
 
 
 def profile_models(job: ProfileJob, refresh: bool, on_step: Callable[[], None]) -> Profile:
-    """Measure each model of `job`, or take what was measured before in the same setting.
+    """Measure each model of `job`, or reuse an earlier measurement with the same settings.
 
-    refresh: measure again in any case; on_step: called after every step, and may raise to stop. Raises StitchError.
+    refresh: always measure; on_step: called after every step, and may raise to stop. Raises StitchError.
     """
     job.check()
     folder = cache_folder()
@@ -109,7 +102,7 @@ def is_guided(stage: ModelStage) -> bool:
 
 
 def time_model(job: ProfileJob, stage: ModelStage, on_step: Callable[[], None]) -> ModelTiming:
-    """One run of the host's euler sampler, step by step; the first steps warm up."""
+    """One run of the host's euler sampler, timed step by step after the warm-up."""
     model, device = stage.model, stage.model.load_device
     load = load_seconds(model, job.samples(model).shape)
     samples = job.samples(model)
@@ -138,7 +131,7 @@ def time_model(job: ProfileJob, stage: ModelStage, on_step: Callable[[], None]) 
 
 
 class TimedSampler:
-    """The host's sampler, with the time of each of its steps and of the whole run."""
+    """The host's sampler, with the time of each step and of the whole run."""
 
     def __init__(self, sampler: Any, device: torch.device) -> None:
         self._sampler, self._device = sampler, device
@@ -171,9 +164,9 @@ class TimedSampler:
 
 
 class PeakMemory:
-    """The most that a loaded model has taken on its device since this was made, where PyTorch counts it.
+    """Peak device memory of a loaded model since this object was made, if PyTorch counts it.
 
-    What else was there at that time, such as text encoders, is not the model's.
+    Memory used by others at that time, such as text encoders, is subtracted.
     """
 
     def __init__(self, model: Any) -> None:
@@ -207,7 +200,7 @@ def device_name(device: torch.device) -> str:
 
 
 def setting_key(job: ProfileJob, stage: ModelStage, identity: str) -> dict[str, Any]:
-    """All that changes how long a step takes."""
+    """Everything that changes the time per step."""
     model, guided = stage.model, is_guided(stage)
     return {
         "model": identity,

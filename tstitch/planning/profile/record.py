@@ -1,6 +1,6 @@
-"""What a run costs on this machine: seconds a step of each model, and the file that remembers them.
+"""Seconds per step of each model on this machine, and the files that cache them.
 
-Plain numbers and JSON, no tensors and no host; `profiling` measures them.
+Plain numbers and JSON, no tensors and no host; `measure` fills it in.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ VERSION = 3
 class ModelTiming:
     """One model's times in seconds."""
 
-    step: float  # one step of a sampler that calls the model once a step, with guidance: the median
-    mean: float  # the same on average, without far outliers: what many steps add up by
+    step: float  # median of one step, with guidance, of a sampler with one call per step
+    mean: float  # mean without far outliers: what many steps add up to
     spread: float  # interquartile range of the steps
-    setup: float  # what a run spends on this model besides `mean` a step: noise, conditioning, a slower first step
+    setup: float  # per run, besides `mean` per step: noise, conditioning, a slower first step
     load: float  # from the offload device to the first step, patches included
     peak_bytes: int | None  # largest memory in use on the device; None where it keeps no count
     repeats: int  # steps that were timed
@@ -37,7 +37,7 @@ class ModelTiming:
 
 @dataclass(frozen=True)
 class Profile:
-    """The cost of a set of models in one setting."""
+    """The times of a set of models in one setting."""
 
     models: tuple[ModelMark, ...]  # in run order, the finishing model last
     timings: tuple[ModelTiming, ...]
@@ -55,8 +55,8 @@ class Profile:
         )
 
     def table(self) -> str:
-        """Markdown, one row a model."""
-        header = ["model", "", "ms a step", "spread", "speed", "load s", "peak memory"]
+        """Markdown, one row per model."""
+        header = ["model", "", "ms per step", "spread", "speed", "load s", "peak memory"]
         rows = [header, [":--", ":--", *["--:"] * 5]]
         base = self.timings[-1].step
         for number, (mark, timing) in enumerate(zip(self.models, self.timings, strict=True), 1):
@@ -92,12 +92,12 @@ def milliseconds(seconds: float) -> str:
 
 
 def cache_path(folder: Path, key: Mapping[str, Any]) -> Path:
-    """The file of what was measured under `key`, which is all that changes the measurement."""
+    """The file of a measurement; `key` holds everything that changes it."""
     return folder / f"{hashlib.blake2b(_canonical(key).encode(), digest_size=12).hexdigest()}.json"
 
 
 def read_timing(folder: Path, key: Mapping[str, Any]) -> ModelTiming | None:
-    """What was measured under `key` before; a damaged or foreign file counts as none, with one warning."""
+    """An earlier measurement with the same `key`; a damaged or foreign file counts as none, with one warning."""
     path = cache_path(folder, key)
     try:
         return _parsed(path.read_text(encoding="utf-8"), key)
@@ -122,7 +122,7 @@ def _parsed(text: str, key: Mapping[str, Any]) -> ModelTiming:
 
 
 def write_timing(folder: Path, key: Mapping[str, Any], timing: ModelTiming) -> None:
-    """A disk that refuses costs a warning, not the run."""
+    """A disk error costs a warning, not the run."""
     path = cache_path(folder, key)
     content = {"format": FORMAT, "version": VERSION, "key": key, "timing": asdict(timing)}
     try:

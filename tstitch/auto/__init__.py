@@ -1,0 +1,1 @@
+"""A sampler that measures once, plans for a speed-up, and remembers."""

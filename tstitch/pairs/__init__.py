@@ -1,0 +1,1 @@
+"""Which model files go together: read from their headers, by the host's own model list."""
