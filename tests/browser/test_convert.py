@@ -25,8 +25,8 @@ Json = dict[str, Any]
 
 def add_chain(page: ComfyPage, **second: object) -> tuple[str, str]:
     """Two advanced KSamplers on starter models, and a picture of what they draw."""
-    small = page.add("TStitchLoadStarter", (0, 0), model="S", labels="Bag")
-    large = page.add("TStitchLoadStarter", (0, 300), model="XL", labels="Bag")
+    small = page.add("TStitchLoadStarter", (0, 0), model="S", labels="Micah")
+    large = page.add("TStitchLoadStarter", (0, 300), model="XL", labels="Micah")
     common = {"control_after_generate": "fixed", "steps": 6, "cfg": 2.0, "sampler_name": "euler", "scheduler": "simple"}
     first = {"noise_seed": 4, "end_at_step": 2, "return_with_leftover_noise": "enable", **common}
     one = page.add("KSamplerAdvanced", (400, 0), add_noise="enable", **first)

@@ -61,7 +61,7 @@ def opened(page: ComfyPage, workflow: str, **values: object) -> str:
         page.set_widget(sampler, name, value)
     for loader in (node for node, kind in kinds.items() if kind == "TStitchLoadStarter"):
         page.set_widget(loader, "model", "S")
-        page.set_widget(loader, "labels", "Bag")
+        page.set_widget(loader, "labels", "Micah")
     return next(node for node, kind in kinds.items() if kind in PLACES)
 
 

@@ -28,7 +28,7 @@ Json = dict[str, Any]
 pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.skipif(NODE is None, reason="Node.js is not installed")]
 
 MODELS = ("S", "B", "XL")
-LABELS = ("Trouser, Bag", "Dress, Coat", "Sneaker, Shirt")
+LABELS = ("Adventurer, Micah", "Big Ears, Pixel Art", "Personas, Toon Head")
 STEPS = 8
 
 

@@ -707,7 +707,7 @@ def test_foreign_weights_under_a_starter_name_are_named(starter: SimpleNamespace
         ("10", "labels has 10, but the classes are numbered 0 to 9."),
         ("-1", 'labels has "-1", which is no class'),
         ("1.5", 'labels has "1.5", which is no class'),
-        ("Bag, Hat", 'labels has "Hat", which is no class'),
+        ("Micah, Hat", 'labels has "Hat", which is no class'),
     ],
 )
 def test_a_wrong_label_is_refused_before_the_queue_starts(starter: SimpleNamespace, labels: str, message: str) -> None:

@@ -130,8 +130,8 @@ def test_the_kind_of_prediction_counts() -> None:
 
 
 def test_names_tell_family_and_size(starter: Any) -> None:
-    assert model_name(starter) == "DiT 254k"
-    assert model_name(with_lora(starter, 1.0)) == "DiT 254k patched"
+    assert model_name(starter) == "DiT 331k"
+    assert model_name(with_lora(starter, 1.0)) == "DiT 331k patched"
     assert model_name(gaussian_model()) == "Gaussian 1"
 
 

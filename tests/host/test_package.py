@@ -86,7 +86,7 @@ def test_the_starter_workflow_of_the_package_runs(server: Server) -> None:
             return [await client.image(reference) for reference in record.images()]
 
     pictures = [np.asarray(Image.open(io.BytesIO(data)), dtype=float) for data in asyncio.run(run())]
-    assert [picture.shape for picture in pictures] == [(112, 112, 3)] * 10
+    assert [picture.shape for picture in pictures] == [(128, 128, 3)] * 10
     assert all(picture.std() > 20 for picture in pictures)
 
 

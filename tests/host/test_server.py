@@ -79,12 +79,12 @@ def test_the_log_has_one_line_of_the_pack_and_no_complaint(server: Server) -> No
     assert "Error while calling comfy_entrypoint" not in log
 
 
-def test_the_demo_workflow_draws_clothes_for_every_fraction(server: Server) -> None:
+def test_the_demo_workflow_draws_avatars_for_every_fraction(server: Server) -> None:
     results = run(server, fraction(0), fraction(0.4), fraction(1))
     pictures = []
     for result in results:
         assert not isinstance(result, str), result
-        assert [picture.shape for picture in result[1]] == [(112, 112, 3)] * 10
+        assert [picture.shape for picture in result[1]] == [(128, 128, 3)] * 10
         pictures.append(np.stack(result[1]).astype(float))
     assert all(pictures[0].std(axis=(1, 2, 3)) > 20)
     different = [np.abs(pictures[0] - other).mean() for other in pictures[1:]]
@@ -208,7 +208,7 @@ def test_the_budget_workflow_profiles_calibrates_plans_and_samples(server: Serve
             return record, [Image.open(io.BytesIO(await client.image(image))).size for image in record.images()]
 
     record, sizes = asyncio.run(queue())
-    assert sizes.count((112, 112)) == 10
+    assert sizes.count((128, 128)) == 10
     assert sum(width == 960 for width, _ in sizes) == 3
     (table,) = [output["text"][0] for output in record.outputs.values() if "text" in output]
     assert "| \N{RIGHTWARDS ARROW} | 1x" in table

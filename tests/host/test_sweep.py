@@ -219,7 +219,7 @@ def test_bad_inputs_are_one_sentence(changes: dict[str, Any], part: str) -> None
 def test_the_node_on_the_starter_models(host_nodes: ModuleType) -> None:
     nodes = host_nodes.NODE_CLASS_MAPPINGS
     model, vae, positive, negative, latent = nodes["TStitchLoadStarter"].execute("XL", "Micah, Pixel Art").result
-    small = nodes["TStitchLoadStarter"].execute("S", "Bag").result[0]
+    small = nodes["TStitchLoadStarter"].execute("S", "Micah").result[0]
     inputs = (model, small, vae, 5, 4, 1.0, "euler", "simple", positive, negative, latent, 1.0)
     with torch.inference_mode():
         grid, plot, latents, table = nodes["TStitchSweep"].execute(*inputs, "0, 0.5\n2x1 1x3").result
