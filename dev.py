@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 
 from devtools.checks import run_tests
+from devtools.packages import set_up_node
 from devtools.processes import call, run_module
 from devtools.project import ROOT, DevError
 from devtools.setup import check_python, set_up
@@ -29,6 +30,13 @@ def command_setup(_: list[str]) -> int:
 def command_test(arguments: list[str]) -> int:
     set_up(for_tests=True)
     return run_tests(arguments)
+
+
+def command_train(arguments: list[str]) -> int:
+    set_up()
+    if "data" in arguments:
+        set_up_node()
+    return run_module("training", arguments)
 
 
 def module(name: str, *first: str, takes_paths: bool = False) -> Callable[[list[str]], int]:
@@ -54,7 +62,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "setup": (command_setup, "make what is missing for all other commands"),
     "demo": (module("scripts.demo"), "run T-Stitch in a real ComfyUI and write demo.png (see demo --help)"),
     "test": (command_test, "check style and types and run all tests; arguments go to pytest"),
-    "train": (module("training"), "make the avatars, or train the starter model that is named (see train --help)"),
+    "train": (command_train, "make the avatars, or train the starter model that is named (see train --help)"),
     "eval": (module("benchmarks", "models"), "measure the bundled models: FID, style accuracy, seconds per step"),
     "bench": (module("benchmarks"), "run the benchmarks, or those that are named (see bench --help)"),
     "convert": (command_convert, "turn chains of samplers in a workflow or API prompt, IN, into one loop each, OUT"),

@@ -4,7 +4,7 @@ import globals from "globals";
 export default [
   js.configs.recommended,
   {
-    files: ["js/**/*.js", "tests/js/**/*.js", "scripts/**/*.js"],
+    files: ["js/**/*.js", "tests/js/**/*.js", "scripts/**/*.js", "training/**/*.js"],
     rules: {
       "curly": "error",
       "eqeqeq": ["error", "always", { null: "ignore" }],
@@ -31,7 +31,7 @@ export default [
       "no-eval": "error",
     },
   },
-  { files: ["tests/js/**/*.js"], languageOptions: { globals: globals.node } },
+  { files: ["tests/js/**/*.js", "training/**/*.js"], languageOptions: { globals: globals.node } },
   {
     files: ["scripts/**/*.js"],
     languageOptions: { sourceType: "script", globals: { ...globals.browser, app: "readonly", LiteGraph: "readonly" } },

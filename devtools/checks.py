@@ -133,7 +133,7 @@ def refused(titles: Sequence[str], error: DevError) -> list[Outcome]:
 
 PYTHON_TOOLS = {"ruff format": ["ruff", "format", "--check"], "ruff check": ["ruff", "check"], "mypy": ["mypy"]}
 PAGE_TOOLS = {
-    "eslint": ["node_modules/eslint/bin/eslint.js", "js", "scripts", "tests/js"],
+    "eslint": ["node_modules/eslint/bin/eslint.js", "js", "scripts", "training", "tests/js"],
     "types of js/ (tsc)": ["node_modules/typescript/bin/tsc", "--project", "tsconfig.json"],
     "unit tests of js/": ["--test", *map(str, sorted(ROOT.glob("tests/js/**/*.test.js")))],
 }

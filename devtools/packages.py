@@ -130,8 +130,8 @@ def set_up_node() -> None:
         return
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
-        raise DevError("the checks of js/ need Node.js 20 or newer with npm: install it, then run this again.")
-    print("Installing the tools that check js/ ...", flush=True)
+        raise DevError("Node.js 20 or newer with npm is missing: install it, then run this again.")
+    print("Installing the packages of npm ...", flush=True)
     if logged([npm, "ci", "--ignore-scripts"]):
-        raise DevError(f"npm could not install the tools that check js/: is its registry reachable? The log is {LOG}.")
+        raise DevError(f"npm could not install its packages: is its registry reachable? The log is {LOG}.")
     NODE_STAMP.write_text(locked)
