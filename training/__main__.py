@@ -24,7 +24,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         nargs=2,
         type=float,
         metavar=("LOW", "HIGH"),
-        help="noise levels t to train for, 1 = noise; 0.6 1 are the first 40 %% of the steps",
+        help="noise levels t to train for, 1 = noise; 0.82 1 are the first 40 %% of the steps, 0.6 1 those of S-eps",
     )
     tuning.add_argument("--from", dest="start", type=Path, help="begin with these weights, at a quarter of the rate")
     tuning.add_argument("--images", type=int, help="length of the run")

@@ -1,7 +1,7 @@
 """Training for the noise levels of one stage only, the fine-tuning that T-Stitch allows (arXiv 2402.14167).
 
-Noise levels are t in [0, 1] with t = 1 noise: of uniform Euler steps of a flow model, the first 40 % start from t in
-(0.6, 1].
+Noise levels are t in [0, 1] with t = 1 noise: the first 40 % of the steps of a flow model, with its time shift of 3,
+start from t in (0.818, 1], those of S-eps from t in (0.6, 1].
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Interval:
         if not 0 <= self.low < self.high <= 1:
             raise TrainingInputError(
                 f"--interval takes two noise levels t that rise within 0 to 1, got {self.low:g} {self.high:g}:"
-                " write 0.6 1 for the first 40 % of the steps."
+                " write 0.82 1 for the first 40 % of the steps."
             )
 
     def flow_times(self, count: int, generator: torch.Generator) -> Tensor:

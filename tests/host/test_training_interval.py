@@ -101,31 +101,35 @@ def timesteps_seen(model: Any) -> Iterator[list[float]]:
         hook.remove()
 
 
-@pytest.mark.parametrize("name", ["S", "S-eps"])
-@pytest.mark.parametrize(
-    ("interval", "low", "high"),
-    [((0.0, 0.4, "steps"), 0.6, 1.0), ((0.875, 0.25, "timestep"), 0.25, 0.875)],
-)
+def unshifted(time: float, shift: float) -> float:
+    """The time before the time shift, which the host draws evenly."""
+    return time / (shift + (1 - shift) * time)
+
+
+@pytest.mark.parametrize(("name", "shift"), [("S", 3.0), ("S-eps", 1.0)])
+@pytest.mark.parametrize("interval", [(0.0, 0.4, "steps"), (0.875, 0.25, "timestep")])
 def test_train_lora_sees_the_interval_and_all_of_it(
     host_nodes: ModuleType,
     starters: dict[str, Any],
     name: str,
+    shift: float,
     interval: tuple[float, float, str],
-    low: float,
-    high: float,
 ) -> None:
     model, _, positive, *_ = starters[name]
+    start, end, unit = interval
+    low, high = (1 - end, 1 - start) if unit == "steps" else (unshifted(end, shift), unshifted(start, shift))
     limited = limit(host_nodes, model, *interval)
     with timesteps_seen(model) as seen:
         train(limited, positive)
+    drawn = [unshifted(time, shift) for time in seen]
     rounding = 1e-3 if name == "S-eps" else 1e-6  # a network of 1000 noise levels is told the nearest one
-    assert min(seen) >= low - rounding
-    assert max(seen) <= high + rounding
+    assert min(drawn) >= low - rounding
+    assert max(drawn) <= high + rounding
     width = high - low
-    assert len(set(seen)) >= IMAGES * STEPS * 0.8
-    assert min(seen) < low + 0.1 * width
-    assert max(seen) > high - 0.1 * width
-    assert sum(seen) / len(seen) == pytest.approx((low + high) / 2, abs=0.1 * width)
+    assert len(set(drawn)) >= IMAGES * STEPS * 0.8
+    assert min(drawn) < low + 0.1 * width
+    assert max(drawn) > high - 0.1 * width
+    assert sum(drawn) / len(drawn) == pytest.approx((low + high) / 2, abs=0.1 * width)
 
 
 def test_without_the_node_train_lora_sees_everything(starters: dict[str, Any]) -> None:

@@ -96,7 +96,7 @@ def test_a_wrong_command_line_says_what_is_wrong(line: str, message: str, capsys
 
 def test_a_wrong_interval_ends_the_command_with_its_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["train", "S", "--interval", "1", "0.6", "--out", "b"])
-    with pytest.raises(SystemExit, match=r"got 1 0\.6: write 0\.6 1 for the first 40 % of the steps"):
+    with pytest.raises(SystemExit, match=r"got 1 0\.6: write 0\.82 1 for the first 40 % of the steps"):
         main()
 
 
