@@ -115,7 +115,8 @@ def sample(stages: list[Denoiser], noise: Tensor, weights: Tensor, cfg: float) -
 
 
 def euler(stages: list[Denoiser], x: Tensor, weights: Tensor, cfg: float) -> Tensor:
-    uniform, shift = torch.linspace(1, 0, len(stages) + 1), stages[0].shift
+    """At the times of the finishing model, as the nodes run it."""
+    uniform, shift = torch.linspace(1, 0, len(stages) + 1), stages[-1].shift
     times = (shift * uniform / (1 + (shift - 1) * uniform)).tolist()
     for stage, time, following in zip(stages, times[:-1], times[1:], strict=True):
         x = x + (following - time) * stage(x, time, weights, cfg, time - following)
