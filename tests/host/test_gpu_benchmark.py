@@ -42,7 +42,7 @@ def test_the_page_shows_every_part(lines: list[dict[str, Any]], tmp_path: Path) 
     write_page(tmp_path, json.loads(json.dumps(runner.results())))
     page = (tmp_path / "gpu.md").read_text(encoding="utf-8")
     assert all(part.title in page for part in PARTS.values())
-    assert page.count("| :--") >= 9
+    assert page.count("|:--") >= 9
     pictures = {path.name for path in tmp_path.glob("*.png")}
     assert pictures == {"gpu_fractions.png", "gpu_scales.png", "gpu_memory.png"}
     assert all(f"]({name})" in page for name in pictures)
