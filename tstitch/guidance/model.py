@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import comfy.samplers
+import torch
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
@@ -25,6 +26,7 @@ from ..host.memory import POLICIES
 from ..host.model_options import remember_options
 from ..host.noise_levels import Conversion, conversion, same_mixing
 from ..resolution.model import level_of_run
+from ..schedule import Schedule, StageLookup
 from ..stitch.model import inner_call
 from ..stitch.run import (
     SampleCall,
@@ -134,16 +136,18 @@ class GuidedSampler(StageSampler):
 
     def sample(self, model_wrap: Any, sigmas: Tensor, extra_args: dict[str, Any], *rest: Any) -> Tensor:
         self._lead.prepared(model_wrap, extra_args)
-        router = GuidedRouter(self._lead, self._weak, self._start, self._end, self._swap)
+        levels = [float(sigma) for sigma in sigmas.cpu()]
+        lookup = StageLookup(Schedule((0,) * (len(levels) - 1)), levels)
+        router = GuidedRouter(self._lead, self._weak, lookup, self._start, self._end, self._swap)
         return self._sampler.sample(router, sigmas, extra_args, *rest)
 
 
 class GuidedRouter(StageRouter):
     """The denoiser the sampler calls: the large model, whose second answer the weak one gives."""
 
-    def __init__(self, lead: Stage, weak: Stage, start: float, end: float, swap: bool) -> None:
+    def __init__(self, lead: Stage, weak: Stage, lookup: StageLookup, start: float, end: float, swap: bool) -> None:
         super().__init__(lead, [weak, lead], swap)
-        self._weak, self._start, self._end = weak, start, end
+        self._weak, self._lookup, self._start, self._end = weak, lookup, start, end
 
     def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
         level = float(sigma.reshape(-1)[0])
@@ -158,12 +162,13 @@ class GuidedRouter(StageRouter):
         self._lead.put_in_place()
         device = self._lead.patcher.load_device
         asked = sigma.to(device)
-        answer = partial(self._guided, asked, level, earlier, kwargs) if guided else partial(_unguided, earlier)
-        options = {**options, KEY: answer}
+        step = self._lookup.step(level, torch.finfo(sigma.dtype).eps / 2)
+        answer = partial(self._guided, asked, level, step, earlier, kwargs) if guided else partial(_unguided, earlier)
+        options = {**self._lead.options_at(step, options, self._asked), KEY: answer}
         return self._lead.predict(x.to(device), asked, model_options=options, **kwargs).to(x.device)
 
     def _guided(
-        self, asked: Tensor, level: float, earlier: Any, kwargs: dict[str, Any], args: dict[str, Any]
+        self, asked: Tensor, level: float, step: int, earlier: Any, kwargs: dict[str, Any], args: dict[str, Any]
     ) -> list[Tensor]:
         cond, uncond = args["conds"]
         if uncond is None:  # cfg 1
@@ -177,7 +182,8 @@ class GuidedRouter(StageRouter):
             x, sigma = x * factor, sigma.new_full(sigma.shape, weak_level)
         device = weak.patcher.load_device
         self._hand_over(self._lead, weak)
-        negative = weak.predict(x.to(device), sigma.to(device), model_options=weak.model_options, **kwargs)
+        options = weak.options_at(step, weak.model_options, self._asked)
+        negative = weak.predict(x.to(device), sigma.to(device), model_options=options, **kwargs)
         self._hand_over(weak, self._lead)
         positive = _answers(earlier, args, [cond, None])[0]
         return [positive, negative.to(positive.device)]

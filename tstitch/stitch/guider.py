@@ -10,6 +10,7 @@ import comfy.model_patcher
 
 from ..checks.inputs import check_guider
 from ..host.conditioning import own_conditioning
+from ..host.patch_state import PatchState
 from .run import SampleCall, Stitch, run_stitched
 
 
@@ -20,6 +21,7 @@ class StitchedGuider:
         for name, guider in zip(stitch.names, (*guiders, final_guider), strict=True):
             check_guider(name, guider)
         self._final, self._guiders, self._stitch = final_guider, guiders, stitch
+        self._states = [PatchState(guider.model_options) for guider in (*guiders, final_guider)]
 
     def sample(
         self,
@@ -33,6 +35,8 @@ class StitchedGuider:
         seed: int | None = None,
     ) -> Any:
         call = SampleCall(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed)
+        for state in self._states:
+            state.restore()
         guiders = [_fresh(guider) for guider in (*self._guiders, self._final)]
         return run_stitched(self._stitch, guiders, call, lambda lead: call.on(guiders[-1], lead, sigmas))
 

@@ -19,6 +19,7 @@ from ..host.conditioning import own_conditioning, patchable
 from ..host.latents import packed, unpacked
 from ..host.memory import keep_pinned
 from ..host.model_options import added_after, remember_options, with_additions
+from ..host.patch_state import PatchState
 from .run import SampleCall, Stitch, run_stitched
 
 logger = logging.getLogger("tstitch")
@@ -63,10 +64,13 @@ def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch)
 
     model = clone_sharing_patches(final_model)
     join = remember_options(model.model_options)
+    states = [PatchState(each.model_options) for each in (*(stage.model for stage in stages), final_model)]
 
     def outer_sample(executor: Any, *args: Any, **kwargs: Any) -> Any:
         template = executor.class_obj
         call, run_last = inner_call(executor, args, kwargs)
+        for state in states:
+            state.restore()
         shared = options_of_the_run(template.model_options, join)
         guiders = [stage.guider_like(template, shared) for stage in stages] + [template]
         return packed(run_stitched(stitch, guiders, call, run_last))

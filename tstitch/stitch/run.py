@@ -27,6 +27,7 @@ from ..host.latents import packed
 from ..host.memory import POLICIES, StageLoader, fits_together, share_weights, unload_model
 from ..host.model_options import with_additions
 from ..host.noise_levels import Conversion, conversion, warn_once
+from ..host.patch_state import network_mark, opening
 from ..resolution.model import (
     FullSizeSampler,
     LowResolutionDenoiser,
@@ -91,6 +92,7 @@ class Stage:
         self.predict: Callable[..., Tensor]  # the guider, or the router of a model that is made of stages
         self.model_options: dict[str, Any]
         self.nested: StageRouter | None = None  # of a model that is made of stages itself
+        self._first_step: int | None = None  # that it was asked for in this run
         self._low_resolution: list[LowResolutionDenoiser] = []  # the outermost first
         self._keyframes: list[Any] = []  # of the hooks in its conditioning
 
@@ -102,6 +104,19 @@ class Stage:
             inner = inner.inner
         self.nested = inner if isinstance(inner, StageRouter) else None
         self._keyframes = keyframes_of(getattr(self.guider, "conds", {}))
+
+    def options_at(self, step: int, options: dict[str, Any], asked: set[Any]) -> dict[str, Any]:
+        """`options` of a call in `step`, for patches that begin anew where a run does.
+
+        asked: marks of the networks that were asked in this run. One with the same patches goes on where it was.
+        """
+        if self._first_step is None:
+            mark = network_mark(self.patcher.model, self.model_options)
+            self._first_step = 0 if mark in asked else step
+            asked.add(mark)
+        if step == 0 or step != self._first_step or self.nested is not None:
+            return options
+        return opening(options, step)
 
     def begin_interval(self, before: Stage | None, swap: bool) -> None:
         """Take over from the stage `before`; with `swap`, that one makes room first."""
@@ -258,6 +273,7 @@ class StageRouter:
         self._lead, self._swap = lead, swap
         self._stages = {stage.index: stage for stage in stages}
         self._current: Stage | None = None
+        self._asked: set[Any] = set()
 
     def pass_over(self, level: float) -> None:
         for stage in self._stages.values():
@@ -289,6 +305,7 @@ class Router(StageRouter):
         options = self._lead.model_options if model_options is None else model_options
         if stage is not self._lead:
             options = with_additions(stage.model_options, self._options_before, options)
+        options = stage.options_at(step, options, self._asked)
         if stage.conversion is not None:
             stage_level, factor = stage.conversion(level)
             x, sigma = x * factor, sigma.new_full(sigma.shape, stage_level)
