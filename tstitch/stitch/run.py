@@ -38,6 +38,7 @@ from ..resolution.model import (
 )
 from ..schedule import Schedule, ScheduleSpec, StageLookup
 from ..trajectory import FullSchedule, read_trajectory
+from .notes import one_sentence, settings_note
 from .report import Report
 
 
@@ -331,11 +332,18 @@ class Router(StageRouter):
                 other.pass_over(level)
 
 
-def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_last: Callable[[Any], Any]) -> Any:
+def run_stitched(
+    stitch: Stitch,
+    guiders: Sequence[Any],
+    call: SampleCall,
+    run_last: Callable[[Any], Any],
+    notes: Sequence[str] = (),
+) -> Any:
     """Sample once over all stages.
 
     guiders: one a stage in run order, the finishing one last, each free to be changed; run_last: runs the last guider
-    with the sampler it is given and returns its result. Raises StitchError before anything is loaded.
+    with the sampler it is given and returns its result; notes: for the report. Raises StitchError, before anything is
+    loaded where that can be told.
     """
     separate_patchers(guiders)
     check_all(stitch.names, guiders, call)
@@ -351,8 +359,10 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
             " of this run alone, set splits in unit timestep or sigma."
         )
     used = schedule.stages
-    sizes = check_run([stitch.names[index] for index in used], [guiders[index] for index in used], call)
-    stitch.report.begin(schedule, trajectory, dict(zip(used, sizes, strict=True)))
+    of_used = [stitch.names[index] for index in used], [guiders[index] for index in used]
+    sizes = check_run(*of_used, call)
+    settings = settings_note(of_used[0], [guider.model_patcher for guider in of_used[1]])
+    stitch.report.begin(schedule, trajectory, dict(zip(used, sizes, strict=True)), [*notes, *filter(None, [settings])])
 
     last, leader = len(guiders) - 1, used[-1]
     levels_of_run = [float(sigma) for sigma in call.sigmas.cpu()]
@@ -366,7 +376,8 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
     lead = stages[-1]
     sampler = LeadSampler(call.sampler, lead, stages, schedule, stitch.report, stitch.memory == "swap")
     proceed = partial(run_last, sampler) if leader == last else partial(call.on, lead.guider, sampler, sigmas)
-    return run_together(stages, call, sigmas, stitch.memory, proceed)
+    with one_sentence(*of_used):
+        return run_together(stages, call, sigmas, stitch.memory, proceed)
 
 
 def check_all(names: Sequence[str], guiders: Sequence[Any], call: SampleCall) -> None:
