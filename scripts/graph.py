@@ -118,7 +118,7 @@ class Writer:
             "links": self.links,
             "groups": self.groups,
             "config": {},
-            "extra": {"ds": {"scale": 0.7, "offset": [90, 150]}},
+            "extra": {},  # without a view the page shows the whole graph, whatever the size of the window
             "version": 0.4,
         }
 

@@ -38,6 +38,7 @@ from ..resolution.model import (
 )
 from ..schedule import Schedule, ScheduleSpec, StageLookup
 from ..trajectory import FullSchedule, read_trajectory
+from .handover import Handover
 from .notes import one_sentence, settings_note
 from .report import Report
 
@@ -51,6 +52,7 @@ class Stitch:
     names: tuple[str, ...]  # of all stages in run order, as in messages and reports: the inputs' names
     report: Report
     full_schedule: FullSchedule | None = None
+    handover: Handover | None = None  # to be filled in, if it is wanted
 
     def __post_init__(self) -> None:
         check_choice("memory", self.memory, POLICIES)
@@ -215,12 +217,10 @@ class StageSampler:
 class LeadSampler(StageSampler):
     """The real sampler, run on the router instead of on the leading stage alone."""
 
-    def __init__(
-        self, sampler: Any, lead: Stage, stages: Sequence[Stage], schedule: Schedule, report: Report, swap: bool
-    ) -> None:
+    def __init__(self, sampler: Any, lead: Stage, stages: Sequence[Stage], schedule: Schedule, stitch: Stitch) -> None:
         super().__init__(sampler)
-        self._lead, self._stages = lead, stages
-        self._schedule, self._report, self._swap = schedule, report, swap
+        self._lead, self._stages, self._schedule = lead, stages, schedule
+        self._report, self._swap, self._handover = stitch.report, stitch.memory == "swap", stitch.handover
 
     def sample(
         self,
@@ -234,16 +234,23 @@ class LeadSampler(StageSampler):
         disable_pbar: bool = False,
     ) -> Tensor:
         self._lead.prepared(model_wrap, extra_args)
-        lookup = StageLookup(self._schedule, [float(sigma) for sigma in sigmas.cpu()])
+        levels = [float(sigma) for sigma in sigmas.cpu()]
+        lookup = StageLookup(self._schedule, levels)
         if denoise_mask is not None:
             serve_masks(self._stages, self._lead, lookup, extra_args["model_options"])
-        router = Router(self._lead, self._stages, lookup, self._report, self._swap)
+        handover = None if getattr(noise, "is_nested", False) else self._handover
+        if handover is not None:
+            handover.begin(self._schedule, levels)
+            callback = handover.watch(callback, lambda: self._report.step)
+        router = Router(self._lead, self._stages, lookup, self._report, self._swap, handover)
         try:
             samples = self._sampler.sample(
                 router, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar
             )
             synchronize(self._lead.patcher.load_device)  # once a run: the last call's seconds are known only then
             self._report.finish()
+            if handover is not None:
+                handover.finish(model_wrap.inner_model)
             return samples
         finally:
             self._report.stop()
@@ -293,9 +300,17 @@ class StageRouter:
 class Router(StageRouter):
     """Hands each call to the stage that owns its noise level."""
 
-    def __init__(self, lead: Stage, stages: Sequence[Stage], lookup: StageLookup, report: Report, swap: bool) -> None:
+    def __init__(
+        self,
+        lead: Stage,
+        stages: Sequence[Stage],
+        lookup: StageLookup,
+        report: Report,
+        swap: bool,
+        handover: Handover | None = None,
+    ) -> None:
         super().__init__(lead, stages, swap)
-        self._lookup, self._report = lookup, report
+        self._lookup, self._report, self._handover = lookup, report, handover
         self._options_before = with_additions({}, {}, lead.model_options)
 
     def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
@@ -303,6 +318,8 @@ class Router(StageRouter):
         step = self._lookup.step(level, torch.finfo(sigma.dtype).eps / 2)
         stage = self._stages[self._lookup.owner(step)]
         self._report.count(stage.index, step)
+        if self._handover is not None:
+            self._handover.asked(step, level, x)
         options = self._lead.model_options if model_options is None else model_options
         if stage is not self._lead:
             options = with_additions(stage.model_options, self._options_before, options)
@@ -374,7 +391,7 @@ def run_stitched(
         for index in used
     ]
     lead = stages[-1]
-    sampler = LeadSampler(call.sampler, lead, stages, schedule, stitch.report, stitch.memory == "swap")
+    sampler = LeadSampler(call.sampler, lead, stages, schedule, stitch)
     proceed = partial(run_last, sampler) if leader == last else partial(call.on, lead.guider, sampler, sigmas)
     with one_sentence(*of_used):
         return run_together(stages, call, sigmas, stitch.memory, proceed)
