@@ -439,6 +439,17 @@ def test_a_guider_of_a_stitched_model_is_a_stage_too() -> None:
     assert torch.equal(sampler_custom_advanced(guider, "dpmpp_2m", models[2]), expected)
 
 
+def test_a_socket_that_is_left_out_is_no_model(host_nodes: ModuleType) -> None:
+    """As an API workflow may have it: model_2 empty, model_3 given."""
+    first, third, final = gaussian_model(0.1, 0.5), gaussian_model(-0.2, 0.6), gaussian_model(0.4, 0.9)
+    model = multi_model_schedule(host_nodes, first, final, model_3=third, splits="0.25 0.5")
+    found = ksampler(host_nodes, model, "euler")
+    assert (len(calls_of(first)), len(calls_of(third)), len(calls_of(final))) == (2, 2, 4)
+    assert torch.equal(found, ksampler(host_nodes, stitched([first, third, final], "0.25 0.5"), "euler"))
+    with pytest.raises(ValueError, match="3 models need 2 splits, got 1"):
+        multi_model_schedule(host_nodes, first, final, model_3=third, splits="0.25")
+
+
 SWITCH = 3  # 0.4 of 8 steps
 
 

@@ -473,7 +473,9 @@ def prepare_loading(memory: str, stages: Sequence[Stage], latent_shape: Sequence
         return
     patchers = [stage.patcher for stage in stages]
     conds = [getattr(stage.guider, "original_conds", {}) for stage in stages]
-    together = not alone and (memory == "keep" or (memory == "auto" and fits_together(patchers, conds, latent_shape)))
+    options = [stage.guider.model_options for stage in stages]
+    fit = memory == "auto" and not alone and fits_together(patchers, conds, latent_shape, options)
+    together = not alone and (memory == "keep" or fit)
     for stage in stages:
         stage.shares_model = sum(stage.patcher.is_clone(patcher) for patcher in patchers) > 1
         if isinstance(stage.guider, CFGGuider):
