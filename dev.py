@@ -621,7 +621,29 @@ def tested() -> list[Tested]:
     ]
 
 
+def command_test_packs(folder: Path, arguments: list[str]) -> int:
+    """The packs that a person has cloned into `folder`, with what they need installed beside ComfyUI."""
+    if not folder.is_dir():
+        raise DevError(f"--packs names {folder}, which is no folder: clone the packs to test into one.")
+    set_up(for_tests=True)
+    os.environ["TSTITCH_PACKS"] = str(folder)
+    chosen = ["-m", "packs", "-s", *(arguments or ["tests/packs"])]
+    outcomes = [
+        outcome
+        for each in tested()
+        if each.marked
+        for outcome in run_pytest([Run(f"packs on {each.title}", each.host, chosen, each.page)], may_be_empty=False)
+    ]
+    section("summary")
+    print(*outcomes, sep="\n")
+    return 0 if all(outcome.ok for outcome in outcomes) else 1
+
+
 def command_test(arguments: list[str]) -> int:
+    if arguments[:1] == ["--packs"]:
+        if len(arguments) < 2:
+            raise DevError("--packs needs the folder of the packs: python dev.py test --packs FOLDER.")
+        return command_test_packs(Path(arguments[1]).expanduser().resolve(), arguments[2:])
     set_up(for_tests=True)
     started = time.monotonic()
     outcomes = [
@@ -649,7 +671,10 @@ def command_test(arguments: list[str]) -> int:
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "setup": (command_setup, "make what is missing for all other commands"),
     "demo": (command_demo, "run T-Stitch in a real ComfyUI and write demo.png (see demo --help)"),
-    "test": (command_test, "check style and types and run all tests; arguments go to pytest"),
+    "test": (
+        command_test,
+        "check style and types and run all tests; arguments go to pytest; --packs FOLDER: packs alone",
+    ),
     "train": (command_train, "train the bundled model that is named: vae, classifier, S, S-eps, B, XL or Shortcut"),
     "eval": (command_eval, "measure the bundled models: FID, class accuracy, seconds a step"),
     "bench": (command_bench, "run the benchmarks, or the one that is named"),
