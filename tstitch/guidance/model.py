@@ -35,6 +35,7 @@ from ..stitch.run import (
     StageSampler,
     check_all,
     check_run,
+    is_of_outer_run,
     run_together,
     separate_patchers,
 )
@@ -111,7 +112,7 @@ def run_guided(guidance: Guidance, weak: Any, template: Any, call: SampleCall, r
     if call.sigmas.shape[-1] < 2:
         return run_last(call.sampler)
     guiders = [weak, template]
-    separate_patchers(guiders)
+    separate_patchers(guiders, is_of_outer_run(call.sampler))
     check_all(NAMES, guiders, call)
     check_run(NAMES, guiders, call)
     samplings = [guider.model_patcher.get_model_object("model_sampling") for guider in guiders]

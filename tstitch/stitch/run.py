@@ -362,7 +362,7 @@ def run_stitched(
     with the sampler it is given and returns its result; notes: for the report. Raises StitchError, before anything is
     loaded where that can be told.
     """
-    separate_patchers(guiders)
+    separate_patchers(guiders, is_of_outer_run(call.sampler))
     check_all(stitch.names, guiders, call)
     samplings = [guider.model_patcher.get_model_object("model_sampling") for guider in guiders]
     trajectory = read_trajectory(run_sigmas(call.sampler, call.sigmas), samplings[-1], stitch.full_schedule)
@@ -482,10 +482,14 @@ def prepare_loading(memory: str, stages: Sequence[Stage], latent_shape: Sequence
             stage.loader = StageLoader(stage.guider, deferred=not together or share_weights(patchers))
 
 
-def separate_patchers(guiders: Sequence[Any]) -> None:
-    """Where stages have one MODEL between them, give each a clone: hooks of the conditioning register on it."""
+def separate_patchers(guiders: Sequence[Any], nested: bool = False) -> None:
+    """Where stages have one MODEL between them, give each a clone: hooks of the conditioning register on it.
+
+    nested: this run is a stage of another one, whose stages may have the same MODEL.
+    """
     for index, guider in enumerate(guiders):
-        if isinstance(guider, CFGGuider) and any(
-            guider.model_patcher is later.model_patcher for later in guiders[index + 1 :]
+        later = guiders[index + 1 :]
+        if isinstance(guider, CFGGuider) and (
+            (nested and later) or any(guider.model_patcher is other.model_patcher for other in later)
         ):
             guider.model_patcher = guider.model_patcher.clone()
