@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import expect
@@ -44,8 +42,11 @@ BELOW = """id => {
 }"""
 
 
-def read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+@pytest.fixture(autouse=True, scope="module")
+def _first_graph(tab: ComfyPage) -> None:
+    """Nodes 2.0 of the page misplaces the very first graph of a tab, ours or another's."""
+    tab.load(SHIPPED[0])
+    tab.settle(6)
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

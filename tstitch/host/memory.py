@@ -142,7 +142,7 @@ class StageLoader:
             self._patcher.unpatch_model(unpatch_weights=False)
         self._patcher = None
         self._prepare = _released
-        self._loaded = None
+        self._loaded, self._options = None, {}
 
 
 def changes_shapes(patcher: Any) -> bool:
