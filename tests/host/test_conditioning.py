@@ -127,7 +127,7 @@ def test_hooks_of_two_levels_of_guiders(shared: str, outer: str, memory: str) ->
     base = unet_model(1)
     first = base if shared in ("inner_first", "all") else unet_model(2)
     second = base if shared in ("inner_last", "all") else unet_model(3)
-    inside, outside = hooked([(0.0, 1.0)]), hooked([(0.0, -0.7)])
+    inside, outside = hooked(unet_model(1), [(0.0, 1.0)]), hooked(unet_model(1), [(0.0, -0.7)])
     sigmas = normal_sigmas(base, STEPS)
 
     def guiders(copies: bool) -> list[Any]:
