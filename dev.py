@@ -13,8 +13,9 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
-from devtools.checks import run_tests
+from devtools.checks import run_packs, run_tests
 from devtools.packages import set_up_node
 from devtools.processes import call, run_module
 from devtools.project import ROOT, DevError
@@ -28,8 +29,11 @@ def command_setup(_: list[str]) -> int:
 
 
 def command_test(arguments: list[str]) -> int:
+    packs = arguments[:1] == ["--packs"]
+    if packs and len(arguments) < 2:
+        raise DevError("--packs needs the folder of the packs: python dev.py test --packs FOLDER.")
     set_up(for_tests=True)
-    return run_tests(arguments)
+    return run_packs(Path(arguments[1]).expanduser().resolve(), arguments[2:]) if packs else run_tests(arguments)
 
 
 def command_train(arguments: list[str]) -> int:
@@ -61,7 +65,10 @@ def command_convert(arguments: list[str]) -> int:
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "setup": (command_setup, "make what is missing for all other commands"),
     "demo": (module("scripts.demo"), "run T-Stitch in a real ComfyUI and write demo.png (see demo --help)"),
-    "test": (command_test, "check style and types and run all tests; arguments go to pytest"),
+    "test": (
+        command_test,
+        "check style and types and run all tests; arguments go to pytest; --packs FOLDER: packs alone",
+    ),
     "train": (command_train, "make the avatars, or train the starter model that is named (see train --help)"),
     "eval": (module("benchmarks", "models"), "measure the bundled models: FID, style accuracy, seconds per step"),
     "bench": (module("benchmarks"), "run the benchmarks, or those that are named (see bench --help)"),

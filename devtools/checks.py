@@ -208,6 +208,20 @@ def closing_line(outcomes: list[Outcome], seconds: float) -> str:
     return f" {pytest_words(counts) or 'no tests ran'} in {seconds:.2f}s ".center(80, "=")
 
 
+def run_packs(folder: Path, arguments: list[str]) -> int:
+    """The packs that a person has cloned into `folder`, with what they need installed beside ComfyUI."""
+    if not folder.is_dir():
+        raise DevError(f"--packs names {folder}, which is no folder: clone the packs to test into one.")
+    os.environ["TSTITCH_PACKS"] = str(folder)
+    chosen = ["-m", "packs", "-s", *(arguments or ["tests/packs"])]
+    outcomes = run_checks(
+        [pytest_check(f"packs on {each.title}", each, chosen, may_be_empty=False) for each in tested() if each.marked]
+    )
+    section("summary")
+    print(*outcomes, sep="\n")
+    return 0 if all(outcome.ok for outcome in outcomes) else 1
+
+
 def run_tests(arguments: list[str]) -> int:
     started = time.monotonic()
     outcomes = [*static_checks(), *host_tests(arguments), *browser_tests(arguments)]

@@ -11,6 +11,7 @@ from nodes import common_ksampler
 from ..tstitch.checks.choices import check_choice
 from ..tstitch.page.progress import watch_for_page
 from ..tstitch.schedule import ScheduleSpec, check_splits, read_number
+from ..tstitch.stitch.handover import Handover
 from ..tstitch.stitch.model import ModelStage, stitched_for_one_run
 from ..tstitch.stitch.report import Report
 from ..tstitch.stitch.run import Stitch
@@ -37,6 +38,16 @@ OUTPUTS = [
     io.String.Output(
         display_name="report", tooltip="JSON: which model ran which steps, at which noise, how often and how long."
     ),
+    io.Latent.Output(
+        display_name="at_switch",
+        tooltip="What the small model had made of the picture when the large one took over: decode it to see. Without a"
+        " switch, the finished latent.",
+    ),
+    io.Latent.Output(
+        display_name="noisy_at_switch",
+        tooltip="The latent with its noise at the switch, for a sampler elsewhere that goes on from that step with"
+        " add_noise disabled. Without a switch, the finished latent.",
+    ),
 ]
 
 
@@ -54,7 +65,17 @@ def read_fraction(fraction: float | str, unit: str) -> float:
 
 def two_model_stitch(fraction: float | str, unit: str, memory: str, full_schedule: FullSchedule) -> Stitch:
     spec = ScheduleSpec(stages=2, splits=(read_fraction(fraction, unit),), unit=unit)
-    return Stitch(spec, memory, NAMES, Report.of(NAMES, watch_for_page()), full_schedule)
+    return Stitch(spec, memory, NAMES, Report.of(NAMES, watch_for_page()), full_schedule, Handover())
+
+
+def outputs_of(latent: dict[str, Any], stitch: Stitch) -> io.NodeOutput:
+    assert stitch.handover is not None
+    parts = stitch.handover.denoised, stitch.handover.noisy
+    return io.NodeOutput(
+        latent,
+        stitch.report.to_json(),
+        *(latent if samples is None else {**latent, "samples": samples} for samples in parts),
+    )
 
 
 class TStitchKSampler(io.ComfyNode):
@@ -122,7 +143,7 @@ class TStitchKSampler(io.ComfyNode):
             (latent,) = common_ksampler(
                 stitched, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise=denoise
             )
-        return io.NodeOutput(latent, stitch.report.to_json())
+        return outputs_of(latent, stitch)
 
 
 class TStitchKSamplerAdvanced(io.ComfyNode):
@@ -223,7 +244,7 @@ class TStitchKSamplerAdvanced(io.ComfyNode):
                 last_step=end_at_step,
                 force_full_denoise=return_with_leftover_noise == "disable",
             )
-        return io.NodeOutput(latent, stitch.report.to_json())
+        return outputs_of(latent, stitch)
 
 
 NODES = [TStitchKSampler, TStitchKSamplerAdvanced]

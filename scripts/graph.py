@@ -18,7 +18,6 @@ COLUMN_GAP, NODE_GAP, GROUP_EDGE = 80, 60, 30
 WIDTHS = {NOTE: 440, "CLIPTextEncode": 400, "SaveImage": 460, "SaveVideo": 460, "PreviewAny": 400}
 USUAL_WIDTH = 320
 PREVIEWS = {"SaveImage": 400, "SaveVideo": 400, "LoadImage": 320, "PreviewAny": 160}
-TIMELINE = 150  # the bar of steps that the page draws on these nodes
 WITH_TIMELINE = {"TStitchKSampler", "TStitchKSamplerAdvanced", "TStitchModelSchedule", "TStitchGuiders"}
 PACK_IN_REGISTRY, HOST_IN_REGISTRY = "tstitch", "comfy-core"
 
@@ -118,7 +117,7 @@ class Writer:
             "links": self.links,
             "groups": self.groups,
             "config": {},
-            "extra": {"ds": {"scale": 0.7, "offset": [90, 150]}},
+            "extra": {},  # without a view the page shows the whole graph, whatever the size of the window
             "version": 0.4,
         }
 
@@ -201,8 +200,19 @@ class Writer:
         used = [name for name in sockets if name in node.inputs or name in info["input"].get("required", {})]
         boxes = sum(1 for _, spec in widgets if options_of(spec).get("multiline"))
         lines = len(widgets) - boxes + sum(extra_widgets(name, spec) for name, spec in widgets)
+        if node.kind in WITH_TIMELINE:
+            return height_with_timeline(sockets, used, len(info["output"]), lines)
         height = SLOT * max(len(used), len(info["output"])) + WIDGET * lines + TEXT_BOX * boxes + LINE
-        return height + PREVIEWS.get(node.kind, 0) + TIMELINE * (node.kind in WITH_TIMELINE)
+        return height + PREVIEWS.get(node.kind, 0)
+
+
+def height_with_timeline(sockets: list[str], used: list[str], outputs: int, widgets: int) -> int:
+    """As the page lays these nodes out, so that nothing is blank under the bar: of numbered sockets one is free."""
+    numbered = [name for name in sockets if name[-1].isdigit()]
+    free = int(any(name not in used for name in numbered))
+    shown = len([name for name in sockets if name not in numbered or name in used]) + free
+    models = len([name for name in used if "model" in name or "guider" in name])
+    return 20 * max(shown, outputs) + 24 * widgets + 108 + 20 * ((models + 1) // 2)
 
 
 def saved_node(number: int, kind: str, position: list[int], size: list[int]) -> Json:

@@ -27,7 +27,7 @@ if HOST:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folder = Path(item.fspath).parent.name
-        if folder in ("host", "browser"):
+        if folder in ("host", "browser", "packs"):
             item.add_marker(getattr(pytest.mark, folder))
             if not HOST:
                 item.add_marker(pytest.mark.skip(reason="COMFYUI_PATH names no ComfyUI"))

@@ -28,7 +28,10 @@ export class Pointer {
     root.addEventListener("contextmenu", (event) => timeline.gesture && event.preventDefault());
     bar.addEventListener("pointermove", (event) => this.moved(event));
     bar.addEventListener("pointerleave", () => this.hover(null));
-    bar.addEventListener("pointerup", (event) => this.released(event, true));
+    bar.addEventListener("pointerup", (event) => {
+      this.moved(event); // a quick drag may end where no move was told
+      this.released(event, true);
+    });
     bar.addEventListener("pointercancel", (event) => this.released(event, false));
     bar.addEventListener("lostpointercapture", (event) => this.released(event, true));
     bar.addEventListener("dblclick", (event) => this.doubled(event));

@@ -18,6 +18,18 @@ MUTED, BYPASSED = 2, 4
 SET_MODE = "([id, mode]) => { driver.locate(id).mode = mode; }"
 
 
+#: Where the bar is once the page has let it lie for two frames: it moves as the node or the view changes.
+AT_REST = """async (bar) => {
+  const place = () => { const { x, y, width, height } = bar.getBoundingClientRect(); return [x, y, width, height]; };
+  for (let last = "", still = 0; still < 2; ) {
+    await new Promise(requestAnimationFrame);
+    still = String(place()) === last ? still + 1 : 0;
+    last = String(place());
+  }
+  return place();
+}"""
+
+
 class Timeline:
     """The only timeline on the page, used as a person does; places on the bar are counted in steps."""
 
@@ -30,9 +42,8 @@ class Timeline:
         return self.page.page.locator(f".tstitch-timeline .tstitch-{name}")
 
     def point(self, step: float) -> tuple[float, float]:
-        box = self.find("bar").bounding_box()
-        assert box is not None
-        return box["x"] + box["width"] * step / self.steps, box["y"] + box["height"] / 2
+        x, y, width, height = self.find("bar").evaluate(AT_REST)
+        return x + width * step / self.steps, y + height / 2
 
     def drag(self, start: float, stop: float, away: float = 0) -> None:
         (x, y), (to, _) = self.point(start), self.point(stop)
@@ -435,6 +446,24 @@ def test_a_pattern_that_only_a_run_knows_is_shown_with_it(page: ComfyPage) -> No
     expect(line.find("left")).to_have_text("20 steps in the last run · set over a link")
     expect(line.find("segment")).to_have_count(2)
     line.expect_handles()
+
+
+def test_a_drag_whose_moves_were_lost_ends_where_it_was_let_go(sampler: Timeline) -> None:
+    """As on a busy page: press and release, and nothing between."""
+    (x, y), (to, _) = sampler.point(8), sampler.point(14)
+    sampler.page.evaluate(
+        """([x, y, to]) => {
+          const [target, bar] = [document.elementFromPoint(x, y), document.querySelector(".tstitch-bar")];
+          const told = { bubbles: true, cancelable: true, pointerId: 1, isPrimary: true, button: 0, clientY: y };
+          bar.setPointerCapture = () => {}; // there is no such pointer
+          target.dispatchEvent(new PointerEvent("pointerdown", { ...told, buttons: 1, clientX: x }));
+          bar.dispatchEvent(new PointerEvent("pointerup", { ...told, clientX: to }));
+          delete bar.setPointerCapture;
+        }""",
+        [x, y, to],
+    )
+    sampler.expect_texts(fraction=0.7)
+    sampler.expect_handles(14)
 
 
 def test_handles_at_the_end_can_be_taken_apart(schedule: Timeline) -> None:

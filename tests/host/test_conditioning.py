@@ -119,6 +119,37 @@ def test_hooks_are_patched_once_a_turn(pattern: str, monkeypatch: pytest.MonkeyP
     assert len([hooks for hooks in patched if hooks is not None]) == 2
 
 
+@pytest.mark.parametrize("memory", ["auto", "swap"])
+@pytest.mark.parametrize("shared", ["none", "inner_first", "inner_last", "all"])
+@pytest.mark.parametrize("outer", ["1x3 2x3", "1x1 2x2 1x2 2x1"])
+def test_hooks_of_two_levels_of_guiders(shared: str, outer: str, memory: str) -> None:
+    """A stitched guider as a stage, with another LoRA in the prompts of each level."""
+    base = unet_model(1)
+    first = base if shared in ("inner_first", "all") else unet_model(2)
+    second = base if shared in ("inner_last", "all") else unet_model(3)
+    inside, outside = hooked(unet_model(1), [(0.0, 1.0)]), hooked(unet_model(1), [(0.0, -0.7)])
+    sigmas = normal_sigmas(base, STEPS)
+
+    def guiders(copies: bool) -> list[Any]:
+        """Apart, each on a model of its own that draws the same."""
+        models = [first, second, base]
+        if copies:
+            seeds = [1 if model is base else number for number, model in ((2, first), (3, second), (1, base))]
+            models = [unet_model(seed) for seed in seeds]
+        prompts = [inside, inside, outside]
+        return [cfg_guider(model, positive=prompt) for model, prompt in zip(models, prompts, strict=True)]
+
+    inner = "1x2 2x4"
+    flat = {"1x3 2x3": "1x2 2x1 3x3", "1x1 2x2 1x2 2x1": "1x1 3x2 2x2 3x1"}[outer]
+    apart = guiders(copies=True)
+    expected = whole(StitchedGuider(apart[2], apart[:2], stitch_of(3, pattern=flat)), latent, sigmas)
+    one, two, last = guiders(copies=False)
+    nested = StitchedGuider(two, [one], stitch_of(2, pattern=inner, memory=memory))
+    joined = StitchedGuider(last, [nested], stitch_of(2, pattern=outer, memory=memory))
+    for _ in range(2):
+        assert torch.equal(whole(joined, latent, sigmas), expected)
+
+
 @pytest.mark.parametrize("memory", ["keep", "swap"])
 def test_one_controlnet_serves_stages_of_different_kinds(memory: str) -> None:
     """The host notes the model's noise schedule on the ControlNet: two stages would overwrite each other's."""

@@ -628,7 +628,7 @@ def test_there_are_sixty_wrong_uses_and_more() -> None:
 
 def test_fitting_conditioning_of_each_model_is_accepted(kit: Kit) -> None:
     """The counterpart of the refusals above: own conditioning of the right width, or a network that tells none."""
-    latent, _ = kit.ksampler(
+    latent, *_ = kit.ksampler(
         small_model=reading(7), small_positive=conditioning(width=7), small_negative=conditioning(width=7)
     ).result
     assert torch.isfinite(latent["samples"]).all()
@@ -639,7 +639,7 @@ def test_fitting_conditioning_of_each_model_is_accepted(kit: Kit) -> None:
         kit.ksampler(small_model=gaussian_model()).result[0]["samples"],
     )
     for name in ("sd3", "wan"):
-        latent, _ = kit.ksampler(**sixteen_channels(name, 4096)).result
+        latent, *_ = kit.ksampler(**sixteen_channels(name, 4096)).result
         assert torch.isfinite(latent["samples"]).all()
     never_used = kit.ksampler(small_model=reading(2048), fraction=0.0).result[0]["samples"]
     assert torch.equal(never_used, kit.ksampler(fraction=0.0).result[0]["samples"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import sys
@@ -152,6 +153,38 @@ def test_auto_counts_the_images_in_the_conditioning(device: BallastDevice, monke
     assert fits_together(models, NO_CONDS, LATENT_SHAPE)
     assert not fits_together(models, conds, LATENT_SHAPE)
     assert not fits_together(models, conds[::-1], LATENT_SHAPE)
+
+
+@pytest.mark.parametrize("where", ["each model", "the joined MODEL"])
+def test_auto_counts_the_frames_of_one_context_window(
+    device: BallastDevice, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """161 frames in windows of 17 are 41 and 5 latent frames: the host loads a model for 5."""
+    shape, asked = (1, 4, 41, 8, 8), []
+    windows = extra_nodes("nodes_context_windows")
+    node = functools.partial(run_node, windows.WanContextWindowsManualNode, context_length=17, context_overlap=1)
+    settings = {"context_schedule": "standard_static", "context_stride": 1, "closed_loop": False}
+    settings["fuse_method"] = "pyramid"
+    if "freenoise" in {item.id for item in windows.WanContextWindowsManualNode.define_schema().inputs}:
+        settings["freenoise"] = False
+
+    def memory_required(model: Any, input_shape: Any, cond_shapes: Any = None) -> int:
+        asked.append(input_shape[2])
+        return 0
+
+    monkeypatch.setattr(comfy.model_base.BaseModel, "memory_required", memory_required)
+    models = device.pair()
+    if where == "each model":
+        models = [node(model=model, **settings)[0] for model in models]
+        assert fits_together(models, NO_CONDS, shape)
+        assert set(asked) == {5}
+        asked.clear()
+    joined = stitched(models, "0.5", memory="swap")
+    if where != "each model":
+        joined = node(model=joined, **settings)[0]
+    sigmas = normal_sigmas(joined, 2)
+    whole(cfg_guider(joined), torch.zeros(shape), sigmas)
+    assert set(asked) == {5}
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -431,8 +464,11 @@ def test_the_models_of_patches_are_not_copied() -> None:
     options = large.model_options
     model = stitched([small, large], pattern="1x1 2x1")
     assert large.model_options is options
-    assert type(model.model_options) is dict
-    ksample(model, steps=2, latent=torch.zeros(1, 4, 8, 8))
+    after = model.clone().clone()  # as patch nodes after the join do
+    assert after.model_options["transformer_options"]["patches"] == {"input_block_patch": [patch]}
+    assert after.model_options["transformer_options"] is not model.model_options["transformer_options"]
+    for each in (model, after):
+        ksample(each, steps=2, latent=torch.zeros(1, 4, 8, 8))
     assert called
     assert all(one is network for one in called)
     model.set_model_input_block_patch(patch)

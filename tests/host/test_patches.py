@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
+import comfy.samplers
 import pytest
 import torch
 from comfy.model_base import ModelType
+from comfy.patcher_extension import CallbacksMP, WrappersMP
 from torch import Tensor
 
+from tstitch.errors import StitchError
 from tstitch.host.model_options import OF_THE_RUN
+from tstitch.stitch.model import ModelStage, stitch_model
 from tstitch_testing.halves import cfg_guider, halves, normal_sigmas, whole
 from tstitch_testing.host import extra_nodes, run_node
-from tstitch_testing.sampling import stitched
+from tstitch_testing.sampling import stitch_of, stitched
 from tstitch_testing.unets import unet_model
 
 STEPS = 6
@@ -191,6 +196,98 @@ def test_a_mask_function_of_a_stage_acts_in_its_steps(where: str, pattern: str) 
         cfg_guider(masked(stitched([small, large], pattern=pattern), by_step)), latent, sigmas, denoise_mask=mask
     )
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("lora", "LoRAs or other weights"),
+        ("lcm", "another sampling or other parts of the model"),
+        ("attention", "patches of the network"),
+        ("freeu", "patches of the network"),
+    ],
+)
+def test_what_stays_the_finishing_models_is_said(name: str, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    small, large = unet_model(1), unet_model(2)
+    stitch = stitch_of(2, pattern="1x3 2x3")
+    joined = PATCHES[name](stitch_model(PATCHES[name](large), [ModelStage(small)], stitch))
+    with caplog.at_level("INFO", logger="tstitch"):
+        sample(joined.clone())
+    sentence = (
+        f"Put on the joined MODEL, {kind} act in the steps of final_model only. For all steps, put such things on each"
+        " model before they are joined."
+    )
+    assert stitch.report.to_dict()["notes"] == [sentence]
+    assert [record.message for record in caplog.records] == [f"T-Stitch: {sentence}"]
+
+
+def test_patches_before_the_join_need_no_note() -> None:
+    stitch = stitch_of(2, pattern="1x3 2x3")
+    sample(stitch_model(lora(unet_model(2)), [ModelStage(attention_patch(unet_model(1)))], stitch).clone())
+    assert "notes" not in stitch.report.to_dict()
+
+
+def test_settings_of_a_run_are_told_to_hold_for_all_models() -> None:
+    """KJNodes switches torch's fp16 accumulation so."""
+    setting = {"on": False}
+    small, large = unet_model(1), unet_model(2)
+    switched = small.clone()
+    switched.add_callback(CallbacksMP.ON_PRE_RUN, lambda _: setting.update(on=True))
+    switched.add_callback(CallbacksMP.ON_CLEANUP, lambda _: setting.update(on=False))
+    stitch = stitch_of(2, pattern="1x3 2x3")
+    sample(stitch_model(large, [ModelStage(switched)], stitch))
+    assert stitch.report.to_dict()["notes"] == [
+        "What patches of model_1 switch on before a run and off after it holds in the steps of all models."
+    ]
+    assert not setting["on"]
+
+
+def exchanging(model: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """As AnimateDiff-Evolved: for the time of the run, every call is expected to have the options of this pack."""
+
+    def outer_sample(executor: Any, *args: Any, **kwargs: Any) -> Any:
+        executor.class_obj.model_options["transformer_options"]["ADGS"] = "here"
+        original = comfy.samplers.calc_cond_batch
+
+        def exchanged(model: Any, conds: Any, x: Any, timestep: Any, model_options: Any) -> Any:
+            assert model_options["transformer_options"]["ADGS"] == "here"
+            return original(model, conds, x, timestep, model_options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(comfy.samplers, "calc_cond_batch", exchanged)
+            return executor(*args, **kwargs)
+
+    changed = model.clone()
+    changed.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, "ADE", outer_sample)
+    return changed
+
+
+def sampler_function(model: Any) -> Any:
+    """As SpotDiffusion: a wrapper that expects the host's own sampler."""
+
+    def outer_sample(executor: Any, noise: Any, latent_image: Any, sampler: Any, *args: Any, **kwargs: Any) -> Any:
+        assert callable(sampler.sampler_function)
+        return executor(noise, latent_image, sampler, *args, **kwargs)
+
+    changed = model.clone()
+    changed.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, "spot", outer_sample)
+    return changed
+
+
+def test_a_patch_around_all_of_the_sampling_is_named_where_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = unet_model(1), unet_model(2)
+    sentence = "A patch of {} works around all of the sampling, and failed as other models take turns ({}): put the"
+    for models, name, error in (
+        ([exchanging(small, monkeypatch), large], "model_1", "KeyError: 'ADGS'"),
+        ([small, exchanging(large, monkeypatch)], "final_model", "KeyError: 'ADGS'"),
+        ([sampler_function(small), large], "model_1", "AttributeError: 'Waypoint'"),
+    ):
+        with pytest.raises(StitchError, match=re.escape(sentence.format(name, error)[:-14])):
+            sample(stitched(models, pattern="1x3 2x3"))
+    expected = sample(stitched([small, large], pattern="1x3 2x3"))
+    everywhere = [exchanging(model, monkeypatch) for model in (small, large)]
+    assert torch.equal(sample(stitched(everywhere, pattern="1x3 2x3")), expected)
+    assert torch.equal(sample(sampler_function(stitched([small, large], pattern="1x3 2x3"))), expected)
 
 
 def counted(model: Any, calls: list[float]) -> Any:

@@ -10,6 +10,7 @@ import comfy.sample
 import comfy.samplers
 import pytest
 import torch
+from comfy.model_base import ModelType
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
@@ -44,17 +45,15 @@ def ksampler(host: ModuleType, model: Any, sampler: str, **options: Any) -> Tens
 
 def ksampler_advanced(host: ModuleType, model: Any, sampler: str, **options: Any) -> Tensor:
     values = {"start_at_step": 0, "end_at_step": 10000, "return_with_leftover_noise": "disable"}
-    values |= {"steps": STEPS, "scheduler": "normal"} | options
+    values |= {"steps": STEPS, "scheduler": "normal", "add_noise": "enable", "latent_image": latent_image()} | options
     (latent,) = run_node(
         host.NODE_CLASS_MAPPINGS["KSamplerAdvanced"],
         model=model,
-        add_noise="enable",
         noise_seed=SEED,
         cfg=CFG,
         sampler_name=sampler,
         positive=POSITIVE,
         negative=NEGATIVE,
-        latent_image=latent_image(),
         **values,
     )
     return latent["samples"]
@@ -141,7 +140,7 @@ def test_our_ksampler_is_the_stock_one_on_the_stitched_model(host_nodes: ModuleT
 
 def our_ksampler(host: ModuleType, small: Any, large: Any, **options: Any) -> tuple[Tensor, dict[str, Any]]:
     values = {"seed": SEED, "steps": STEPS, "cfg": CFG, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
-    latent, report = run_node(
+    latent, report, *_ = run_node(
         host.NODE_CLASS_MAPPINGS["TStitchKSampler"],
         model=large,
         small_model=small,
@@ -166,7 +165,7 @@ def our_advanced_ksampler(host: ModuleType, small: Any, large: Any, **options: A
         "return_with_leftover_noise": "disable",
         "fraction": 0.4,
     }
-    latent, report = run_node(
+    latent, report, *_ = run_node(
         host.NODE_CLASS_MAPPINGS["TStitchKSamplerAdvanced"],
         model=large,
         small_model=small,
@@ -438,3 +437,72 @@ def test_a_guider_of_a_stitched_model_is_a_stage_too() -> None:
     guider = StitchedGuider(cfg_guider(models[2]), [inner], stitch_of(2, pattern="1x4 2x4"))
     expected = sampler_custom_advanced(cfg_guider(stitched(models, pattern="1x2 2x2 3x4")), "dpmpp_2m", models[2])
     assert torch.equal(sampler_custom_advanced(guider, "dpmpp_2m", models[2]), expected)
+
+
+def test_a_socket_that_is_left_out_is_no_model(host_nodes: ModuleType) -> None:
+    """As an API workflow may have it: model_2 empty, model_3 given."""
+    first, third, final = gaussian_model(0.1, 0.5), gaussian_model(-0.2, 0.6), gaussian_model(0.4, 0.9)
+    model = multi_model_schedule(host_nodes, first, final, model_3=third, splits="0.25 0.5")
+    found = ksampler(host_nodes, model, "euler")
+    assert (len(calls_of(first)), len(calls_of(third)), len(calls_of(final))) == (2, 2, 4)
+    assert torch.equal(found, ksampler(host_nodes, stitched([first, third, final], "0.25 0.5"), "euler"))
+    with pytest.raises(ValueError, match="3 models need 2 splits, got 1"):
+        multi_model_schedule(host_nodes, first, final, model_3=third, splits="0.25")
+
+
+SWITCH = 3  # 0.4 of 8 steps
+
+
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "euler_ancestral", "ddim"])
+@pytest.mark.parametrize("kind", [ModelType.EPS, ModelType.FLOW], ids=lambda kind: kind.name)
+def test_the_latent_at_the_switch_is_that_of_a_run_that_ends_there(
+    host_nodes: ModuleType, sampler: str, kind: ModelType
+) -> None:
+    small, large = gaussian_model(0.1, 0.5, kind), gaussian_model(0.4, 0.9, kind)
+    _, _, denoised, noisy = run_advanced(host_nodes, small, large, sampler_name=sampler)
+    ends = {"sampler_name": sampler, "end_at_step": SWITCH}
+    left, *_ = run_advanced(host_nodes, small, large, **ends, return_with_leftover_noise="enable")
+    torch.testing.assert_close(noisy["samples"], left["samples"], rtol=1e-5, atol=1e-5)
+    if sampler == "euler":  # the last prediction is what a run comes to that is made to end with it
+        forced, *_ = run_advanced(host_nodes, small, large, **ends)
+        torch.testing.assert_close(denoised["samples"], forced["samples"], rtol=1e-5, atol=1e-5)
+    assert denoised["samples"].std() < noisy["samples"].std()
+
+
+@pytest.mark.parametrize("sampler", ["euler", "heun", "ddim"])
+@pytest.mark.parametrize("kinds", [("EPS", "EPS"), ("FLOW", "FLOW"), ("FLOW", "EPS"), ("EPS", "FLOW")], ids="-".join)
+def test_a_stock_sampler_goes_on_from_the_noisy_latent(
+    host_nodes: ModuleType, sampler: str, kinds: tuple[str, str]
+) -> None:
+    small, large = (
+        gaussian_model(mean, 0.5, getattr(ModelType, kind)) for mean, kind in zip((0.1, 0.4), kinds, strict=True)
+    )
+    finished, _, _, noisy = run_advanced(host_nodes, small, large, sampler_name=sampler)
+    later = {"start_at_step": SWITCH, "add_noise": "disable", "latent_image": noisy}
+    gone_on = ksampler_advanced(host_nodes, large, sampler, **later)
+    torch.testing.assert_close(gone_on, finished["samples"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0])
+def test_without_a_switch_the_finished_latent_stands_in(host_nodes: ModuleType, fraction: float) -> None:
+    latent, _, denoised, noisy = run_advanced(host_nodes, *pair(), fraction=fraction)
+    assert torch.equal(denoised["samples"], latent["samples"])
+    assert torch.equal(noisy["samples"], latent["samples"])
+
+
+def run_advanced(host: ModuleType, small: Any, large: Any, **options: Any) -> tuple[Any, ...]:
+    values = {"start_at_step": 0, "end_at_step": 10000, "return_with_leftover_noise": "disable", "fraction": 0.4}
+    return run_node(
+        host.NODE_CLASS_MAPPINGS["TStitchKSamplerAdvanced"],
+        model=large,
+        small_model=small,
+        add_noise="enable",
+        noise_seed=SEED,
+        steps=STEPS,
+        cfg=CFG,
+        scheduler="normal",
+        positive=POSITIVE,
+        negative=NEGATIVE,
+        latent_image=latent_image(),
+        **{"sampler_name": "euler"} | values | options,
+    )

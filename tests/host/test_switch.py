@@ -317,7 +317,7 @@ def test_the_ksampler_node_counts_on_the_full_schedule(
     small, large = pair()
     node = host_nodes.NODE_CLASS_MAPPINGS["TStitchKSampler"]
     arguments = node_arguments(large, small, seed=1, denoise=0.5, fraction=fraction)
-    latent, report = node.execute(**arguments).result
+    latent, report, *_ = node.execute(**arguments).result
     assert len(calls_of(small)) == small_steps
     assert len(calls_of(large)) == STEPS - small_steps
     told = json.loads(report)
@@ -344,7 +344,7 @@ def test_the_advanced_node_counts_on_the_full_schedule(
 ) -> None:
     small, large = pair()
     node = host_nodes.NODE_CLASS_MAPPINGS["TStitchKSamplerAdvanced"]
-    _, report = node.execute(
+    _, report, *_ = node.execute(
         **node_arguments(large, small),
         add_noise="enable",
         noise_seed=1,

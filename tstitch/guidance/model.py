@@ -13,6 +13,7 @@ from typing import Any
 
 import comfy.model_patcher
 import comfy.samplers
+import torch
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
@@ -30,12 +31,14 @@ from ..host.noise_levels import conversion
 from ..resolution.levels import SmallerLevel
 from ..resolution.model import shrinkage
 from ..resolution.scaling import Scaling
+from ..schedule import Schedule, StageLookup
 from ..stitch.model import inner_call
 from ..stitch.run import (
     SampleCall,
     Stage,
     StageRouter,
     StageSampler,
+    is_of_outer_run,
     latent_sizes,
     run_together,
     separate_patchers,
@@ -118,7 +121,7 @@ def run_guided(guidance: Guidance, weak: Any, template: Any, call: SampleCall, r
     if call.sigmas.shape[-1] < 2:
         return run_last(call.sampler)
     guiders = [weak, template]
-    separate_patchers(guiders)
+    separate_patchers(guiders, is_of_outer_run(call.sampler))
     check_run(parts_of(NAMES, guiders), call.latent_image)
     latent_sizes([guider.model_patcher for guider in guiders], call.noise)
     samplings = [guider.model_patcher.get_model_object("model_sampling") for guider in guiders]
@@ -141,7 +144,8 @@ class GuidedSampler(StageSampler):
 
     def sample(self, model_wrap: Any, sigmas: Tensor, extra_args: dict[str, Any], *rest: Any) -> Tensor:
         self._lead.prepared(model_wrap, extra_args)
-        router = GuidedRouter(self._lead, self._weak, self._start, self._end, self._swap)
+        lookup = StageLookup(Schedule((0,) * (len(sigmas) - 1)), sigmas.tolist())
+        router = GuidedRouter(self._lead, self._weak, lookup, self._start, self._end, self._swap)
         with followed(sigmas):
             return self.inner.sample(router, sigmas, extra_args, *rest)
 
@@ -149,9 +153,9 @@ class GuidedSampler(StageSampler):
 class GuidedRouter(StageRouter):
     """The denoiser the sampler calls: the large model, whose second answer the weak one gives."""
 
-    def __init__(self, lead: Stage, weak: Stage, start: float, end: float, swap: bool) -> None:
+    def __init__(self, lead: Stage, weak: Stage, lookup: StageLookup, start: float, end: float, swap: bool) -> None:
         super().__init__(lead, [weak, lead], swap)
-        self._weak, self._start, self._end = weak, start, end
+        self._weak, self._lookup, self._start, self._end = weak, lookup, start, end
         self._scalings: dict[tuple[int, ...], Scaling] = {}
 
     def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
@@ -171,12 +175,22 @@ class GuidedRouter(StageRouter):
         self._lead.put_in_place()
         device = self._lead.patcher.load_device
         own, asked = x.to(device), sigma.to(device)
-        answer = partial(self._guided, own, asked, level, earlier, kwargs) if guided else partial(_unguided, earlier)
-        options = {**options, KEY: answer}
+        step = self._lookup.step(level, torch.finfo(sigma.dtype).eps / 2)
+        answer = (
+            partial(self._guided, own, asked, level, step, earlier, kwargs) if guided else partial(_unguided, earlier)
+        )
+        options = {**self._lead.options_at(step, options, self._asked), KEY: answer}
         return self._lead.predict(own, asked, model_options=options, **kwargs).to(x.device)
 
     def _guided(
-        self, x: Tensor, sigma: Tensor, level: float, earlier: Any, kwargs: dict[str, Any], args: dict[str, Any]
+        self,
+        x: Tensor,
+        sigma: Tensor,
+        level: float,
+        step: int,
+        earlier: Any,
+        kwargs: dict[str, Any],
+        args: dict[str, Any],
     ) -> list[Tensor]:
         """Both answers, the weak model's to the run's own x: the large one may be asked in another form of it."""
         cond, uncond = args["conds"]
@@ -188,7 +202,8 @@ class GuidedRouter(StageRouter):
             x, sigma = x * factor, filled(sigma, weak_level)
         device = weak.patcher.load_device
         self._hand_over(self._lead, weak)
-        negative = weak.predict(x.to(device), sigma.to(device), model_options=weak.model_options, **kwargs)
+        options = weak.options_at(step, weak.model_options, self._asked)
+        negative = weak.predict(x.to(device), sigma.to(device), model_options=options, **kwargs)
         self._hand_over(weak, self._lead)
         tell_of_guidance(args["model_options"])
         positive = _answers(earlier, args, [cond, None])[0]

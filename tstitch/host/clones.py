@@ -12,12 +12,15 @@ from comfy.patcher_extension import WrappersMP
 class _SharingOptions(dict[str, Any]):
     """Options whose deep copy shares its patches, as the options of the host's guiders do."""
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
-        return comfy.model_patcher.create_model_options_clone(dict(self))
+    def __deepcopy__(self, memo: dict[int, Any]) -> _SharingOptions:
+        return _SharingOptions(comfy.model_patcher.create_model_options_clone(dict(self)))
 
 
 def clone_sharing_patches(model: Any) -> Any:
-    """A clone that shares its patches: the host's own `clone` copies all weights in them."""
+    """A clone that shares its patches: the host's own `clone` copies all weights in them.
+
+    Clones of the clone share them too, as patch nodes after this one make them.
+    """
     options = model.model_options
     model.model_options = _SharingOptions(options)
     try:

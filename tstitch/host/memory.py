@@ -14,21 +14,27 @@ from comfy.sampler_helpers import estimate_memory, get_additional_models
 POLICIES = ("auto", "keep", "swap")
 
 
-def fits_together(patchers: Sequence[Any], conds: Sequence[dict[str, Any]], latent_shape: Sequence[int]) -> bool:
+def fits_together(
+    patchers: Sequence[Any],
+    conds: Sequence[dict[str, Any]],
+    latent_shape: Sequence[int],
+    options: Sequence[dict[str, Any]] | None = None,
+) -> bool:
     """Whether all weights and the working memory of one model fit on the devices, by the host's estimate.
 
     conds: of each patcher, as its guider has them; they bring ControlNets, and images that take working memory;
-    latent_shape: as the host packs it for the sampler.
+    latent_shape: as the host packs it for the sampler; options: of each guider, if not those of the patchers.
     """
     if getattr(mm, "DISABLE_SMART_MEMORY", False) and len({id(patcher.model) for patcher in patchers}) > 1:
         return False  # the host unloads all others whenever it loads one
     weights: dict[Any, dict[int, int]] = defaultdict(dict)  # by device, of each model once, in bytes
     working: dict[Any, float] = defaultdict(float)
-    for patcher, own in zip(patchers, conds, strict=True):
+    options = options or [patcher.model_options for patcher in patchers]
+    for patcher, own, set_up in zip(patchers, conds, options, strict=True):
         brought, to_control = get_additional_models(own, patcher.model_dtype())
         for each in (patcher, *brought):
             weights[each.load_device][id(each.model)] = each.model_size()
-        needed = estimate_memory(patcher, latent_shape, own)[0] + to_control
+        needed = estimate_memory(patcher, shape_of_window(latent_shape, set_up), own)[0] + to_control
         working[patcher.load_device] = max(working[patcher.load_device], needed)
     return all(fits_on(device, sum(sizes.values()), working[device]) for device, sizes in weights.items())
 
@@ -38,6 +44,15 @@ def fits_on(device: Any, weights: float, working: float) -> bool:
     held = sum(patcher.loaded_size() for patcher in mm.loaded_models() if patcher and patcher.load_device == device)
     needed = weights * 1.1 + max(mm.minimum_inference_memory(), working + mm.extra_reserved_memory())
     return needed <= mm.get_free_memory(device) + held
+
+
+def shape_of_window(latent_shape: Sequence[int], options: dict[str, Any]) -> list[int]:
+    """What a model is given at once: with context windows as many frames as one of them has."""
+    shape, handler = list(latent_shape), options.get("context_handler")
+    dim, length = getattr(handler, "dim", None), getattr(handler, "context_length", None)
+    if isinstance(dim, int) and isinstance(length, int) and 0 <= dim < len(shape) and len(shape) > 3:
+        shape[dim] = min(shape[dim], length)
+    return shape
 
 
 def share_weights(patchers: Sequence[Any]) -> bool:
@@ -64,7 +79,7 @@ class StageLoader:
     """
 
     def __init__(self, guider: Any, deferred: bool) -> None:
-        self._deferred = deferred
+        self._deferred, self._options = deferred, guider.model_options
         self._prepare: Callable[[], tuple[Any, Any, list]]
         self._extra_models: list[Any] = []  # ControlNets and their like
         self._loaded: list[tuple[Any, int]] | None = None  # MODELs and how much of each was put on the device
@@ -76,7 +91,8 @@ class StageLoader:
     def _prepare_sampling(
         self, executor: Any, model: Any, noise_shape: Any, conds: Any, **kwargs: Any
     ) -> tuple[Any, Any, list]:
-        self._prepare = lambda: executor(model, noise_shape, conds, **kwargs)
+        shape = shape_of_window(noise_shape, self._options)  # windows that belong to the run are on its last model only
+        self._prepare = lambda: executor(model, shape, conds, **kwargs)
         self._patcher = model
         # Some models read the text with weights of their own at set-up (Anima, LTX-2 with sound, SenseNova).
         reads_text = any(name.startswith("preprocess_") for name in dir(type(model.model.diffusion_model)))
@@ -126,7 +142,7 @@ class StageLoader:
             self._patcher.unpatch_model(unpatch_weights=False)
         self._patcher = None
         self._prepare = _released
-        self._loaded = None
+        self._loaded, self._options = None, {}
 
 
 def changes_shapes(patcher: Any) -> bool:

@@ -89,14 +89,14 @@ def added_after(options: dict[str, Any], join: str) -> tuple[dict[str, Any], boo
     added = {key: value for key, value in added.items() if value != []}
     before, patches = snapshot["transformer_options"], options.get("transformer_options", {})
     patched = any(
-        bool(_leaves(with_additions({}, before[key], patches.get(key, {})))) for key in ("patches", "patches_replace")
+        bool(leaves(with_additions({}, before[key], patches.get(key, {})))) for key in ("patches", "patches_replace")
     )
     return added, patched
 
 
-def _leaves(options: dict[str, Any]) -> list[Any]:
+def leaves(options: dict[str, Any]) -> list[Any]:
     """All values in nested dictionaries and lists."""
     found: list[Any] = []
     for value in options.values():
-        found += _leaves(value) if isinstance(value, dict) else value if isinstance(value, list) else [value]
+        found += leaves(value) if isinstance(value, dict) else value if isinstance(value, list) else [value]
     return found

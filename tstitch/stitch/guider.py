@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import comfy.model_patcher
+from comfy.samplers import CFGGuider
 
 from ..checks.inputs import check_guider
 from ..host.conditioning import own_conditioning
-from .run import SampleCall, Stitch, run_stitched
+from ..host.patch_state import PatchState
+from .run import SampleCall, Stitch, is_of_outer_run, run_stitched
 
 
 class StitchedGuider:
@@ -20,6 +22,7 @@ class StitchedGuider:
         for name, guider in zip(stitch.names, (*guiders, final_guider), strict=True):
             check_guider(name, guider)
         self._final, self._guiders, self._stitch = final_guider, guiders, stitch
+        self._states = [PatchState(guider.model_options) for guider in (*guiders, final_guider)]
 
     def sample(
         self,
@@ -33,7 +36,11 @@ class StitchedGuider:
         seed: int | None = None,
     ) -> Any:
         call = SampleCall(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed)
+        for state in self._states:
+            state.restore()
         guiders = [_fresh(guider) for guider in (*self._guiders, self._final)]
+        if is_of_outer_run(sampler) and isinstance(guiders[-1], CFGGuider):
+            guiders[-1].model_patcher = guiders[-1].model_patcher.clone()  # another stage may have the same MODEL
         return run_stitched(self._stitch, guiders, call, lambda lead: call.on(guiders[-1], lead, sigmas))
 
     def __getattr__(self, name: str) -> Any:

@@ -19,6 +19,8 @@ from ..host.conditioning import own_conditioning, patchable
 from ..host.latents import packed, unpacked
 from ..host.memory import keep_pinned
 from ..host.model_options import added_after, remember_options, with_additions
+from ..host.patch_state import PatchState
+from .notes import NetworkMarks
 from .run import SampleCall, Stitch, run_stitched
 
 logger = logging.getLogger("tstitch")
@@ -62,14 +64,20 @@ def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch)
         check_model(name, value)
 
     model = clone_sharing_patches(final_model)
-    join = remember_options(model.model_options)
+    join, marks = remember_options(model.model_options), NetworkMarks.of(model)
+    states = [PatchState(each.model_options) for each in (*(stage.model for stage in stages), final_model)]
 
     def outer_sample(executor: Any, *args: Any, **kwargs: Any) -> Any:
         template = executor.class_obj
         call, run_last = inner_call(executor, args, kwargs)
-        shared = options_of_the_run(template.model_options, join)
+        for state in states:
+            state.restore()
+        shared, notes = options_of_the_run(template.model_options, join), []
+        if note := marks.note(NetworkMarks.of(template.model_patcher), stitch.names[-1]):
+            logger.info("T-Stitch: %s", note)
+            notes.append(note)
         guiders = [stage.guider_like(template, shared) for stage in stages] + [template]
-        return packed(run_stitched(stitch, guiders, call, run_last))
+        return packed(run_stitched(stitch, guiders, call, run_last, notes))
 
     wrap_sampling(model, outer_sample)
     return model

@@ -74,6 +74,7 @@ class Report:
         default_factory=dict
     )  # latent height and width, where not the run's
     _clock: Clock | None = field(default=None, repr=False)
+    notes: list[str] = field(default_factory=list)  # sentences on what does not keep to the steps of one model
     _step: int = field(default=0, repr=False)
     _since: float = field(default=0.0, repr=False)  # when the first of the calls began, as far as Python knows
     _calls: deque[Call] = field(default_factory=deque, repr=False)
@@ -93,9 +94,11 @@ class Report:
         schedule: Schedule,
         trajectory: Trajectory,
         sizes: Mapping[int, tuple[int, int] | None] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         """sizes: by stage, its latent height and width if they differ from the run's."""
         self.schedule, self.trajectory, self.sizes = schedule, trajectory, dict(sizes or {})
+        self.notes = list(notes)
         self.uses = [StageUse(use.name) for use in self.uses]
         self._step, self._clock = 0, None
         self._calls.clear()
@@ -159,7 +162,7 @@ class Report:
         return [use.seconds + (running if stage == current else 0.0) for stage, use in enumerate(self.uses)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values: per stage its intervals in steps, sigma and t, its model calls, and its seconds."""
+        """Plain values: per stage its intervals in steps, sigma and t, its model calls, and its seconds; notes."""
         if self.schedule is None or self.trajectory is None:
             return {"steps": 0, "stages": []}
         sigmas, timesteps = self.trajectory.sigmas, self.trajectory.timesteps
@@ -188,7 +191,8 @@ class Report:
             size = self.sizes.get(index)
             if size is not None:
                 stages[-1]["latent_size"] = list(size)
-        return {"steps": self.trajectory.steps, "pattern": self.schedule.pattern, "stages": stages}
+        found = {"steps": self.trajectory.steps, "pattern": self.schedule.pattern, "stages": stages}
+        return found | ({"notes": self.notes} if self.notes else {})
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=1)

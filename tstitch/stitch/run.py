@@ -28,11 +28,14 @@ from ..host.levels import filled, followed, level_of, unfollowed
 from ..host.memory import POLICIES, StageLoader, fits_together, share_weights, unload_model
 from ..host.model_options import with_additions
 from ..host.noise_levels import Conversion, conversion, warn_once
+from ..host.patch_state import network_mark, opening
 from ..host.samplers import DenoiserInPlace, SamplerInPlace, samplers_within
 from ..resolution.levels import SmallerLevel, fit_times
 from ..resolution.model import LowResolutionDenoiser, check_shape, run_sigmas, scale_of, shrinkage, size_at
 from ..schedule import Schedule, ScheduleSpec, StageLookup
 from ..trajectory import FullSchedule, read_trajectory
+from .handover import Handover
+from .notes import one_sentence, settings_note
 from .report import Report
 
 #: Option of a call: what is told when a weak model guides it.
@@ -55,6 +58,7 @@ class Stitch:
     names: tuple[str, ...]  # of all stages in run order, as in messages and reports: the inputs' names
     report: Report
     full_schedule: FullSchedule | None = None
+    handover: Handover | None = None  # to be filled in, if it is wanted
 
     def __post_init__(self) -> None:
         check_choice("memory", self.memory, POLICIES)
@@ -98,6 +102,7 @@ class Stage:
         self.model_options: dict[str, Any]
         self.nested: StageRouter | None = None  # of a model that is made of stages itself
         self.shrinkage = 1.0  # of the noise, at the smaller sizes at which the whole run is asked
+        self._first_step: int | None = None  # that it was asked for in this run
         self._low_resolution: list[LowResolutionDenoiser] = []  # the outermost first
         self._keyframes: list[Any] = []  # of the hooks in its conditioning
         self._sample_sigmas: Tensor | None = None  # on the CPU
@@ -112,6 +117,19 @@ class Stage:
         self._keyframes = keyframes_of(getattr(self.guider, "conds", {}))
         self._sample_sigmas = None
         self._fit_times()
+
+    def options_at(self, step: int, options: dict[str, Any], asked: set[Any]) -> dict[str, Any]:
+        """`options` of a call in `step`, for patches that begin anew where a run does.
+
+        asked: marks of the networks that were asked in this run. One with the same patches goes on where it was.
+        """
+        if self._first_step is None:
+            mark = network_mark(self.patcher.model, self.model_options)
+            self._first_step = 0 if mark in asked else step
+            asked.add(mark)
+        if step == 0 or step != self._first_step or self.nested is not None:
+            return options
+        return opening(options, step)
 
     def begin_interval(self, before: Stage | None, swap: bool) -> None:
         """Take over from the stage `before`; with `swap`, that one makes room first."""
@@ -211,12 +229,10 @@ class StageSampler(SamplerInPlace):
 class LeadSampler(StageSampler):
     """The real sampler, run on the router instead of on the leading stage alone."""
 
-    def __init__(
-        self, sampler: Any, lead: Stage, stages: Sequence[Stage], schedule: Schedule, report: Report, swap: bool
-    ) -> None:
+    def __init__(self, sampler: Any, lead: Stage, stages: Sequence[Stage], schedule: Schedule, stitch: Stitch) -> None:
         super().__init__(sampler)
-        self._lead, self._stages = lead, stages
-        self._schedule, self._report, self._swap = schedule, report, swap
+        self._lead, self._stages, self._schedule = lead, stages, schedule
+        self._report, self._swap, self._handover = stitch.report, stitch.memory == "swap", stitch.handover
 
     def sample(
         self,
@@ -230,10 +246,15 @@ class LeadSampler(StageSampler):
         disable_pbar: bool = False,
     ) -> Tensor:
         self._lead.prepared(model_wrap, extra_args)
-        lookup = StageLookup(self._schedule, sigmas.tolist())
+        levels = sigmas.tolist()
+        lookup = StageLookup(self._schedule, levels)
         if denoise_mask is not None:
             serve_masks(self._stages, self._lead, lookup, extra_args["model_options"])
-        router = Router(self._lead, self._stages, lookup, self._report, self._swap)
+        handover = None if getattr(noise, "is_nested", False) else self._handover
+        if handover is not None:
+            handover.begin(self._schedule, levels)
+            callback = handover.watch(callback, lambda: self._report.step)
+        router = Router(self._lead, self._stages, lookup, self._report, self._swap, handover)
         self._report.measure_by(clock_of(noise.device))
         try:
             with followed(sigmas):
@@ -242,6 +263,8 @@ class LeadSampler(StageSampler):
                 )
             synchronize(self._lead.patcher.load_device)  # once per run, for the seconds of the last call
             self._report.finish()
+            if handover is not None:
+                handover.finish(model_wrap.inner_model)
             return samples
         finally:
             self._report.stop()
@@ -272,6 +295,7 @@ class StageRouter(DenoiserInPlace):
         self._lead, self._swap = lead, swap
         self._stages = {stage.index: stage for stage in stages}
         self._current: Stage | None = None
+        self._asked: set[Any] = set()
 
     def pass_over(self, level: float) -> None:
         for stage in self._stages.values():
@@ -290,9 +314,17 @@ class StageRouter(DenoiserInPlace):
 class Router(StageRouter):
     """Hands each call to the stage that owns its noise level."""
 
-    def __init__(self, lead: Stage, stages: Sequence[Stage], lookup: StageLookup, report: Report, swap: bool) -> None:
+    def __init__(
+        self,
+        lead: Stage,
+        stages: Sequence[Stage],
+        lookup: StageLookup,
+        report: Report,
+        swap: bool,
+        handover: Handover | None = None,
+    ) -> None:
         super().__init__(lead, stages, swap)
-        self._lookup, self._report = lookup, report
+        self._lookup, self._report, self._handover = lookup, report, handover
         self._options_before = with_additions({}, {}, lead.model_options)
 
     def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
@@ -304,9 +336,12 @@ class Router(StageRouter):
         step = self._lookup.step(level, torch.finfo(sigma.dtype).eps / 2)
         stage = self._stages[self._lookup.owner(step)]
         self._report.count(stage.index, step)
+        if self._handover is not None:
+            self._handover.asked(step, level, x)
         options = self._lead.model_options if model_options is None else model_options
         if stage is not self._lead:
             options = with_additions(stage.model_options, self._options_before, options)
+        options = stage.options_at(step, options, self._asked)
         options = {**options, GUIDED: partial(self._count_guidance, stage, options.get(GUIDED))}
         if stage.conversion is not None:
             stage_level, factor = stage.conversion(level)
@@ -338,13 +373,20 @@ class Router(StageRouter):
                 other.pass_over(level)
 
 
-def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_last: Callable[[Any], Any]) -> Any:
+def run_stitched(
+    stitch: Stitch,
+    guiders: Sequence[Any],
+    call: SampleCall,
+    run_last: Callable[[Any], Any],
+    notes: Sequence[str] = (),
+) -> Any:
     """Sample once over all stages.
 
     guiders: one per stage in run order, the finishing one last; they may be changed. run_last: runs the last guider
-    with the given sampler and returns its result. Raises StitchError before anything is loaded.
+    with the given sampler and returns its result. notes: for the report. Raises StitchError, before anything is loaded
+    where that is possible.
     """
-    separate_patchers(guiders)
+    separate_patchers(guiders, is_of_outer_run(call.sampler))
     parts = parts_of(stitch.names, guiders)
     check_latents(parts, call.latent_image)
     samplings = [guider.model_patcher.get_model_object("model_sampling") for guider in guiders]
@@ -360,9 +402,12 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
             " of this run alone, set splits in unit timestep or sigma."
         )
     used = schedule.stages
-    check_asked([parts[index] for index in used], call.latent_image)
-    sizes = latent_sizes([guiders[index].model_patcher for index in used], call.noise)
-    stitch.report.begin(schedule, trajectory, dict(zip(used, sizes, strict=True)))
+    asked = [parts[index] for index in used]
+    check_asked(asked, call.latent_image)
+    names, patchers = [part.name for part in asked], [part.guider.model_patcher for part in asked]
+    sizes = latent_sizes(patchers, call.noise)
+    settings = settings_note(names, patchers)
+    stitch.report.begin(schedule, trajectory, dict(zip(used, sizes, strict=True)), [*notes, *filter(None, [settings])])
 
     last, leader = len(guiders) - 1, used[-1]
     levels_of_run = call.sigmas.tolist()
@@ -374,9 +419,10 @@ def run_stitched(stitch: Stitch, guiders: Sequence[Any], call: SampleCall, run_l
         for index in used
     ]
     lead = stages[-1]
-    sampler = LeadSampler(call.sampler, lead, stages, schedule, stitch.report, stitch.memory == "swap")
+    sampler = LeadSampler(call.sampler, lead, stages, schedule, stitch)
     proceed = partial(run_last, sampler) if leader == last else partial(call.on, lead.guider, sampler, sigmas)
-    return run_together(stages, call, sigmas, stitch.memory, proceed)
+    with one_sentence(names, [part.guider for part in asked]):
+        return run_together(stages, call, sigmas, stitch.memory, proceed)
 
 
 def run_together(
@@ -435,17 +481,23 @@ def prepare_loading(memory: str, stages: Sequence[Stage], latent_shape: Sequence
         return
     patchers = [stage.patcher for stage in stages]
     conds = [getattr(stage.guider, "original_conds", {}) for stage in stages]
-    together = not alone and (memory == "keep" or (memory == "auto" and fits_together(patchers, conds, latent_shape)))
+    options = [stage.guider.model_options for stage in stages]
+    fit = memory == "auto" and not alone and fits_together(patchers, conds, latent_shape, options)
+    together = not alone and (memory == "keep" or fit)
     for stage in stages:
         stage.shares_model = sum(stage.patcher.is_clone(patcher) for patcher in patchers) > 1
         if isinstance(stage.guider, CFGGuider):
             stage.loader = StageLoader(stage.guider, deferred=not together or share_weights(patchers))
 
 
-def separate_patchers(guiders: Sequence[Any]) -> None:
-    """Give stages that share a MODEL a clone each: hooks of the conditioning register on the MODEL."""
+def separate_patchers(guiders: Sequence[Any], nested: bool = False) -> None:
+    """Give stages that share a MODEL a clone each: hooks of the conditioning register on the MODEL.
+
+    nested: this run is a stage of another one, whose stages may have the same MODEL.
+    """
     for index, guider in enumerate(guiders):
-        if isinstance(guider, CFGGuider) and any(
-            guider.model_patcher is later.model_patcher for later in guiders[index + 1 :]
+        later = guiders[index + 1 :]
+        if isinstance(guider, CFGGuider) and (
+            (nested and later) or any(guider.model_patcher is other.model_patcher for other in later)
         ):
             guider.model_patcher = guider.model_patcher.clone()
