@@ -148,7 +148,12 @@ def change(state: dict[str, Tensor], pattern: str, value: Tensor | None) -> dict
 
 
 BAD_FILES = {
-    "other layout": (lambda state: {"input_blocks.0.0.weight": torch.ones(1)}, "no U-Net in the diffusers layout"),
+    "other layout": (lambda state: {"blocks.0.0.weight": torch.ones(1)}, "no U-Net in the diffusers layout"),
+    "own layout": (lambda state: {"input_blocks.0.0.weight": torch.ones(1)}, "load it with Load Checkpoint"),
+    "single file": (
+        lambda state: {"model.diffusion_model.input_blocks.0.0.weight": torch.ones(1), "cond.weight": torch.ones(1)},
+        "load it with Load Checkpoint",
+    ),
     "full": (
         lambda state: {**state, "down_blocks.0.resnets.1.conv1.weight": torch.ones(1)},
         "2 blocks each going down",

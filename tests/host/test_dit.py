@@ -10,6 +10,7 @@ import math
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,53 @@ def test_numbers_of_numpy_beside_the_weights_are_no_code(tmp_path: Path) -> None
     beside = {"args": argparse.Namespace(lr=np.float64(1e-4)), "step": np.int64(3), "fid": np.arange(3.0)}
     torch.save({"ema": original_weights(dit_config()), **beside}, tmp_path / "DiT.pt")
     assert read_dit(tmp_path / "DiT.pt", heads=2).config == dit_config()
+
+
+@pytest.mark.parametrize("kind", [argparse.Namespace, dict])
+@pytest.mark.parametrize(
+    ("arguments", "variant"),
+    [
+        ({"model": "DiT-S/2"}, "DiT"),
+        ({"model": "SiT-S/2", "path_type": "Linear", "prediction": "velocity"}, "SiT"),
+        ({"model": "SiT-XL/2", "path_type": "linear", "prediction": "v", "enc_type": "dinov2-vit-b"}, "REPA"),
+        ({"model": 3}, "DiT"),
+    ],
+)
+def test_training_arguments_name_the_model(
+    arguments: dict[str, Any], variant: str, kind: Callable[..., Any], tmp_path: Path
+) -> None:
+    state = original_weights(dit_config())
+    torch.save({"ema": state, "model": state, "opt": {}, "args": kind(**arguments)}, tmp_path / "0400000.pt")
+    weights = read_dit(tmp_path / "0400000.pt", heads=2)
+    assert weights.facts["tstitch.variant"] == variant
+    assert ("assumed" in weights.description) == (arguments["model"] == 3)
+
+
+@pytest.mark.parametrize("argument", [{"path_type": "GVP"}, {"prediction": "noise"}])
+def test_a_process_that_is_not_drawn_is_refused(argument: dict[str, str], tmp_path: Path) -> None:
+    arguments = {"model": "SiT-S/2", "path_type": "Linear", "prediction": "velocity", **argument}
+    torch.save({"ema": original_weights(dit_config()), "args": argparse.Namespace(**arguments)}, tmp_path / "last.pt")
+    ((name, value),) = argument.items()
+    with pytest.raises(StitchError, match=f"last.pt was trained with {name} {value}, .* {name} "):
+        read_dit(tmp_path / "last.pt", heads=2)
+
+
+def test_a_name_in_the_metadata_of_a_converted_file_comes_first(tmp_path: Path) -> None:
+    torch.save({"ema": original_weights(dit_config()), "args": {"model": "SiT-S/2"}}, tmp_path / "DiT.pt")
+    assert read_dit(tmp_path / "DiT.pt", "DiT", heads=2).facts["tstitch.variant"] == "DiT"
+
+
+def test_averaged_weights_are_taken_out_of_their_wrapper(tmp_path: Path) -> None:
+    """As common wrappers for averaging save themselves: both sets of weights, and counters."""
+    state = original_weights(dit_config())
+    averaged = {"ema_model." + key: value for key, value in state.items()}
+    online = {"online_model." + key: torch.zeros_like(value) for key, value in state.items()}
+    whole = {**online, **averaged, "initted": torch.tensor(True), "step": torch.tensor(7)}
+    for number, content in enumerate(({"ema": whole}, whole, {f"ema.{key}": value for key, value in whole.items()})):
+        path = tmp_path / f"{number}.pt"
+        torch.save(content, path)
+        weights = read_dit(path, heads=2)
+        assert all(torch.equal(weights.state[key], state[key]) for key in weights.state)
 
 
 @pytest.mark.skipif(not hasattr(torch.serialization, "safe_globals"), reason="this torch takes no list")

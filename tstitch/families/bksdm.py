@@ -126,6 +126,10 @@ def infer_unet_config(checkpoint: Checkpoint) -> dict[str, Any]:
     state, name = checkpoint.state, checkpoint.name
     if "conv_in.weight" not in state or "down_blocks.0.resnets.0.conv1.weight" not in state:
         keys = ", ".join(sorted(state)[:2])
+        if any(re.search(r"(^|\.)input_blocks\.\d+\.0\.", key) for key in state):
+            raise StitchError(
+                f"The file {name} is a Stable Diffusion model in its own layout: load it with Load Checkpoint."
+            )
         raise StitchError(f"The file {name} is no U-Net in the diffusers layout: it begins with {keys}.")
     levels = _count(state, r"down_blocks\.(\d+)\.resnets")
     pairs = _count(state, r"down_blocks\.0\.resnets\.(\d+)")

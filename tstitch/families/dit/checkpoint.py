@@ -42,6 +42,11 @@ HEADS = {384: 6, 768: 12, 1024: 16, 1152: 16}  # of the published widths S, B, L
 HEAD_WIDTH = 64  # of all others
 COMPUTED_AS_DIFFUSERS = "as diffusers does"
 TRAINING_ONLY = "projectors."  # REPA's heads for representation alignment
+#: What scripts of SiT and REPA call the process that `VARIANTS` describes; they can train others too.
+TRAINED = {
+    "SiT": {"path_type": "linear", "prediction": "velocity"},
+    "REPA": {"path_type": "linear", "prediction": "v"},
+}
 _NAME = re.compile(r"(?<![a-z])(repa|sit|shortcut|dit)(?![a-z])")
 
 
@@ -73,6 +78,7 @@ def interpret_dit(checkpoint: Checkpoint, path: Path, variant: str = "auto", hea
     if variant not in ("auto", *VARIANTS):
         raise StitchError(f"The file {checkpoint.name} is no U-ViT, but prediction is {variant}: choose auto.")
     found, reason = detect_variant(checkpoint) if variant == "auto" else (variant, "chosen")
+    check_training(checkpoint, found)
     state = {key: value for key, value in checkpoint.state.items() if not key.startswith(TRAINING_ONLY)}
     published = "transformer_blocks.0.norm1.linear.weight" in state  # in the layout of diffusers
     diffusers = published or checkpoint.metadata.get("tstitch.computed") == COMPUTED_AS_DIFFUSERS
@@ -117,11 +123,28 @@ def detect_variant(checkpoint: Checkpoint) -> tuple[str, str]:
         return "Shortcut", "from its step-size embedder"
     if any(key.startswith(TRAINING_ONLY) for key in checkpoint.state):
         return "REPA", "from its projectors"
+    if trained := _NAME.search(checkpoint.metadata.get("args.model", "").lower()):
+        # REPA's scripts name the backbone, SiT, and the encoder that it is aligned with.
+        name = "repa" if "args.enc_type" in checkpoint.metadata else trained[1]
+        return names[name], "from its training arguments"
     found_names = _NAME.findall(checkpoint.name.lower())
     for name in ("repa", "sit", "dit"):
         if name in found_names:
             return names[name], "from the file's name"
     return "DiT", "assumed: set prediction if pictures stay noise"
+
+
+def check_training(checkpoint: Checkpoint, variant: str) -> None:
+    """Raise StitchError where a SiT's training arguments name another process than the published one."""
+    if variant not in TRAINED:
+        return
+    for name, accepted in TRAINED[variant].items():
+        value = checkpoint.metadata.get(f"args.{name}", accepted)
+        if value.lower() != accepted:
+            raise StitchError(
+                f"The file {checkpoint.name} was trained with {name} {value}, but this node draws {variant} models with"
+                f" {name} {accepted}: choose a file that was trained so."
+            )
 
 
 def infer_config(checkpoint: Checkpoint, heads: int = 0, diffusers: bool = False) -> DiTConfig:

@@ -22,9 +22,11 @@ from ...errors import StitchError
 from .model_file import ModelFile
 
 #: Where training scripts keep the weights in a file, best first: averaged weights draw better than raw ones.
-WRAPPERS = ("ema", "params_ema", "ema_state_dict", "state_dict", "model", "params")
-#: Prefixes that compilers, parallel training and whole-pipeline files add to each name.
-PREFIXES = ("module.", "_orig_mod.", "model.diffusion_model.", "diffusion_model.")
+WRAPPERS = ("ema", "params_ema", "model_ema", "ema_model", "ema_state_dict", "state_dict", "model", "params")
+#: Prefixes that compilers, parallel training, averaging and whole-pipeline files add to each name.
+PREFIXES = ("ema.", "ema_model.", "module.", "_orig_mod.", "model.diffusion_model.", "diffusion_model.")
+#: Key of the command line that training scripts keep beside the weights, and prefix of its values in the metadata.
+ARGUMENTS = "args"
 #: Pseudo-weight holding metadata as JSON bytes, as the host's own for quantized layers; the host writes its own file
 #: header.
 FACTS = "tstitch.facts"
@@ -65,7 +67,8 @@ def read_whole_checkpoint(file: str | Path | ModelFile) -> Checkpoint:
     if path.suffix.lower() in (".safetensors", ".sft"):
         state, metadata = _read_safetensors(file)
     else:
-        state, metadata = _read_pickle(file), {}
+        state = _read_pickle(file)
+        metadata = _command_line(state)
     state = _unwrapped(state)
     metadata = {**metadata, **_take_facts(state, name)}
     if not state:
@@ -148,6 +151,16 @@ def _plain_values_allowed() -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext()
     allowed = torch.serialization.get_safe_globals()  # leaving the context forbids what it was given
     return torch.serialization.safe_globals([each for each in PLAIN_VALUES if each not in allowed])
+
+
+def _command_line(content: Any) -> dict[str, str]:
+    """Texts of the command line that a file was trained by, such as `args.model`."""
+    found = content.get(ARGUMENTS) if isinstance(content, dict) else None
+    if isinstance(found, argparse.Namespace):
+        found = vars(found)
+    if not isinstance(found, dict):
+        return {}
+    return {f"{ARGUMENTS}.{key}": value for key, value in found.items() if isinstance(value, str)}
 
 
 def _unwrapped(content: Any) -> dict[str, Tensor]:
