@@ -31,7 +31,7 @@ VAE_CONFIG: dict[str, Any] = {
     },
 }
 KL_WEIGHT = 5e-4  # a mean over latent elements, against a mean over pixels
-SCHEDULE = Schedule(images=64_000, batch=16, warmup=3_200, hold=0.4)
+SCHEDULE = Schedule(images=192_000, batch=16, warmup=3_200, hold=0.4)
 CROP = 32  # pixels a side of what most steps see: as good for colours and edges as whole pictures, at a quarter
 WHOLE_EVERY = 4  # each fourth step sees whole pictures, with as many pixels in all
 SAMPLE = 4_000  # pictures that fix the scale of the latents
