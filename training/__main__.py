@@ -15,7 +15,7 @@ DENOISERS = ("S", "S-eps", "B", "XL")
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line; `tuning` is None where the recipe is to be followed as it is. Raises TrainingInputError."""
     parser = argparse.ArgumentParser(prog="dev.py train", description=__doc__)
-    parser.add_argument("name", choices=["data", "vae", "latents", "classifier", *DENOISERS, "Shortcut"])
+    parser.add_argument("name", choices=["data", "vae", "latents", "decoder", "classifier", *DENOISERS, "Shortcut"])
     parser.add_argument("--count", type=int, help="with latents: of the first pictures only, to travel light")
     tuning = parser.add_argument_group("train a denoiser in another way, and write it elsewhere")
     tuning.add_argument("--out", type=Path, help="the safetensors file to write")
@@ -54,6 +54,10 @@ def main() -> int:
             from training.latents import encode
 
             encode(args.count)
+        elif args.name == "decoder":
+            from training.decoder import train_decoder
+
+            train_decoder()
         elif args.name == "vae":
             from training.autoencoder import train_vae
 

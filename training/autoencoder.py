@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ VAE_CONFIG: dict[str, Any] = {
     },
 }
 KL_WEIGHT = 5e-4  # a mean over latent elements, against a mean over pixels
-SCHEDULE = Schedule(images=64_000, batch=16, warmup=3_200, hold=0.4)
+SCHEDULE = Schedule(images=128_000, batch=16, warmup=3_200, hold=0.4)
 CROP = 32  # pixels a side of what most steps see: as good for colours and edges as whole pictures, at a quarter
 WHOLE_EVERY = 4  # each fourth step sees whole pictures, with as many pixels in all
 SAMPLE = 4_000  # pictures that fix the scale of the latents
@@ -50,6 +51,32 @@ def build_vae() -> Any:
     return model
 
 
+class PlainGroupNorm(nn.GroupNorm):
+    """As its base, from sums and sums of squares: under bfloat16 in channels_last that is 8 times as fast on a CPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _normalized(x, self.weight, self.bias, self.num_groups, self.eps)
+
+
+@torch.compile(dynamic=False)
+def _normalized(x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
+    count, channels = x.shape[:2]
+    values = x.float()
+    sums = torch.stack([values.mean(dim=(2, 3)), values.square().mean(dim=(2, 3))])  # (2, N, C)
+    sums = sums.view(2, count, groups, -1).mean(dim=-1, keepdim=True)
+    mean, square = sums.expand(2, count, groups, channels // groups).reshape(2, count, channels)
+    scale = weight.float() * torch.rsqrt(square - mean.square() + eps)
+    shift = bias.float() - mean * scale
+    return (values * scale[:, :, None, None] + shift[:, :, None, None]).to(x.dtype)
+
+
+def with_plain_norms(vae: Any) -> Any:
+    for module in vae.modules():
+        if isinstance(module, nn.GroupNorm):
+            module.__class__ = PlainGroupNorm
+    return vae
+
+
 def moments(vae: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and log-variance (N, 4, H / 4, W / 4) of the posterior for signals (N, 3, H, W)."""
     mean, logvar = vae.quant_conv(vae.encoder(pixels)).chunk(2, dim=1)
@@ -59,11 +86,10 @@ def moments(vae: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
 def train_vae(path: str) -> None:
     avatars = load_split("train")
     torch.manual_seed(0)
-    model = build_vae().to(DEVICE, memory_format=torch.channels_last)
+    model = with_plain_norms(build_vae()).to(DEVICE, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, betas=(0.9, 0.99), fused=True)
     trainer = Trainer("vae", model, [optimizer], SCHEDULE, ema_decay=0.998)
-    torch._dynamo.config.recompile_limit = 64  # the host's blocks are compiled one by one, for each size
-    loss = torch.compile(lambda pixels: _loss(model, pixels), dynamic=False)
+    torch._dynamo.config.recompile_limit = 64  # one for each size
 
     def loss_of(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(step)
@@ -73,7 +99,7 @@ def train_vae(path: str) -> None:
         else:
             pixels = crops(avatars.signal(rows), generator)
         with autocast():
-            return loss(to_device(pixels).contiguous(memory_format=torch.channels_last))
+            return _loss(model, to_device(pixels).contiguous(memory_format=torch.channels_last))
 
     vae = trainer.run(loss_of)
     sample = avatars.signal(torch.arange(SAMPLE)).to(DEVICE)
@@ -106,15 +132,24 @@ def _loss(model: Any, pixels: Tensor) -> Tensor:
     mean, logvar = mean.float(), logvar.float()
     kl = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
     return (
-        _distance(model, latent, pixels)
-        + 0.25 * _distance(model, F.avg_pool2d(latent, 2), halved(pixels))
+        distance(model, latent, pixels)
+        + 0.25 * distance(model, F.avg_pool2d(latent, 2), halved(pixels))
         + KL_WEIGHT * kl
     )
 
 
-def _distance(model: Any, latent: Tensor, pixels: Tensor) -> Tensor:
-    decoded = model.decoder(model.post_quant_conv(latent)).float()
-    return F.l1_loss(decoded, pixels) + F.mse_loss(decoded, pixels)
+def distance(model: Any, latent: Tensor, pixels: Tensor) -> Tensor:
+    """Of pictures and of their edges; most where there is little contrast, as eyes on dark skin else smear."""
+    error = model.decoder(model.post_quant_conv(latent)).float() - pixels
+    edges = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
+    return error.square().mean() + (error.abs() / _contrast(pixels)).mean() + edges
+
+
+def _contrast(pixels: Tensor) -> Tensor:
+    """Standard deviation (N, 1, H, W) around each pixel, and a floor of a tenth, in units of four tenths."""
+    near = partial(F.avg_pool2d, kernel_size=5, stride=1, padding=2, count_include_pad=False)
+    variance = (near(pixels.square()) - near(pixels).square()).mean(dim=1, keepdim=True)
+    return (variance.clamp(min=0).sqrt() + 0.1) / 0.4
 
 
 @torch.no_grad()

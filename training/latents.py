@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from training.autoencoder import build_vae, moments
+from training.autoencoder import build_vae, moments, with_plain_norms
 from training.data import Avatars, halved, load_split
 from training.device import DEVICE, autocast, to_device
 from training.loop import CHECKPOINTS
@@ -49,12 +49,11 @@ def encode(count: int | None = None) -> None:
     avatars = load_split("train")
     vae = build_vae()
     vae.load_state_dict(load_file(VAE_PATH))
-    vae = vae.float().eval().to(DEVICE, memory_format=torch.channels_last)
-    encoder = torch.compile(lambda pixels: moments(vae, pixels)[0])
+    vae = with_plain_norms(vae).float().eval().to(DEVICE, memory_format=torch.channels_last)
     count = min(count or len(avatars), len(avatars))
     parts: list[tuple[Tensor, Tensor]] = []
     for first in tqdm(range(0, count, ENCODE_BATCH), desc="latents", unit="batch", mininterval=5):
-        parts.append(_encode_batch(encoder, avatars, torch.arange(first, min(first + ENCODE_BATCH, count))))
+        parts.append(_encode_batch(vae, avatars, torch.arange(first, min(first + ENCODE_BATCH, count))))
     full, half = (torch.cat(list(sizes)) for sizes in zip(*parts, strict=True))
     CHECKPOINTS.mkdir(exist_ok=True)
     tensors = {"full": full, "half": half, "styles": avatars.styles[:count].to(torch.uint8)}
@@ -62,15 +61,20 @@ def encode(count: int | None = None) -> None:
 
 
 @torch.no_grad()
-def _encode_batch(encoder: Callable[[Tensor], Tensor], avatars: Avatars, rows: Tensor) -> tuple[Tensor, Tensor]:
-    pixels = to_device(avatars.signal(rows))
+def _encode_batch(vae: Any, avatars: Avatars, rows: Tensor) -> tuple[Tensor, Tensor]:
+    pixels = to_device(avatars.signal(rows)).contiguous(memory_format=torch.channels_last)
     with autocast():
-        full, half = encoder(pixels), encoder(halved(pixels))
-    return quantized(full).cpu(), quantized(half).cpu()
+        full, half = moments(vae, pixels)[0], moments(vae, halved(pixels))[0]
+    return quantized(full).cpu().contiguous(), quantized(half).cpu().contiguous()
 
 
 def vae_stamp() -> str:
-    return hashlib.sha256(VAE_PATH.read_bytes()).hexdigest()
+    """Of the weights that latents depend on: the decoder may be trained on."""
+    stamp = hashlib.sha256()
+    for key, value in sorted(load_file(VAE_PATH).items()):
+        if key.startswith(("encoder.", "quant_conv.")):
+            stamp.update(value.numpy().tobytes())
+    return stamp.hexdigest()
 
 
 def load_latents() -> Latents:
