@@ -23,7 +23,7 @@ from ..checks.inputs import check_model
 from ..errors import StitchError
 from ..host.clones import clone_sharing_patches, wrap_sampling
 from ..host.conditioning import own_conditioning, patchable
-from ..host.latents import packed
+from ..host.latents import pack_nested
 from ..host.levels import filled, followed, level_of, unfollowed
 from ..host.memory import POLICIES
 from ..host.model_options import added_after, remember_options
@@ -90,7 +90,7 @@ def guided_model(model: Any, weak_model: Any, guidance: Guidance) -> Any:
         weak = weak_guider(weak_model, template, guidance.prompt)
         added, _ = added_after(template.model_options, join)
         weak.model_options.update((key, added[key]) for key in OF_BOTH if key in added)
-        return packed(run_guided(guidance, weak, template, call, run_last))
+        return pack_nested(run_guided(guidance, weak, template, call, run_last))
 
     clone = clone_sharing_patches(model)
     join = remember_options(clone.model_options)  # it is made of several from now on

@@ -21,7 +21,7 @@ def samples_for(model: Any, latent: dict[str, Any]) -> Tensor:
     return fit(model, latent["samples"], **{name: latent[name] for name in read})
 
 
-def unpacked(latent: Any, shapes: Sequence[Any]) -> Any:
+def unpack_nested(latent: Any, shapes: Sequence[Any]) -> Any:
     """Undo the host's packing of several latents into one tensor; its `sample` would pack them again."""
     if len(shapes) <= 1:
         return latent
@@ -30,5 +30,5 @@ def unpacked(latent: Any, shapes: Sequence[Any]) -> Any:
     return NestedTensor(comfy.utils.unpack_latents(latent, shapes))
 
 
-def packed(latent: Any) -> Any:
+def pack_nested(latent: Any) -> Any:
     return comfy.utils.pack_latents(latent.unbind())[0] if getattr(latent, "is_nested", False) else latent

@@ -33,7 +33,7 @@ def opening(options: dict[str, Any], step: int) -> dict[str, Any]:
     return {**options, WRAPPER: wrapper}
 
 
-def network_mark(model: Any, options: dict[str, Any]) -> tuple[int, frozenset[int]]:
+def network_key(model: Any, options: dict[str, Any]) -> tuple[int, frozenset[int]]:
     """Equal for stages that are one network with the same patches in and around it."""
     told = options.get("transformer_options", {})
     around = {

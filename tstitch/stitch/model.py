@@ -16,11 +16,11 @@ from comfy.samplers import CFGGuider
 from ..checks.inputs import check_model
 from ..host.clones import clone_sharing_patches, wrap_sampling
 from ..host.conditioning import own_conditioning, patchable
-from ..host.latents import packed, unpacked
+from ..host.latents import pack_nested, unpack_nested
 from ..host.memory import keep_pinned
 from ..host.model_options import added_after, remember_options, with_additions
 from ..host.patch_state import PatchState
-from .notes import NetworkMarks
+from .notes import NetworkState
 from .run import SampleCall, Stitch, run_stitched
 
 logger = logging.getLogger("tstitch")
@@ -64,7 +64,7 @@ def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch)
         check_model(name, value)
 
     model = clone_sharing_patches(final_model)
-    join, marks = remember_options(model.model_options), NetworkMarks.of(model)
+    join, before_join = remember_options(model.model_options), NetworkState.of(model)
     states = [PatchState(each.model_options) for each in (*(stage.model for stage in stages), final_model)]
 
     def outer_sample(executor: Any, *args: Any, **kwargs: Any) -> Any:
@@ -73,11 +73,11 @@ def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch)
         for state in states:
             state.restore()
         shared, notes = options_of_the_run(template.model_options, join), []
-        if note := marks.note(NetworkMarks.of(template.model_patcher), stitch.names[-1]):
+        if note := before_join.note(NetworkState.of(template.model_patcher), stitch.names[-1]):
             logger.info("T-Stitch: %s", note)
             notes.append(note)
         guiders = [stage.guider_like(template, shared) for stage in stages] + [template]
-        return packed(run_stitched(stitch, guiders, call, run_last, notes))
+        return pack_nested(run_stitched(stitch, guiders, call, run_last, notes))
 
     wrap_sampling(model, outer_sample)
     return model
@@ -104,8 +104,8 @@ def inner_call(executor: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tu
     more = {name: value for name, value in kwargs.items() if name not in names}
     packing, noise = more.get("latent_shapes") or (), given["noise"]
     call = SampleCall(
-        unpacked(noise, packing),
-        unpacked(given["latent_image"], packing),
+        unpack_nested(noise, packing),
+        unpack_nested(given["latent_image"], packing),
         given["sampler"],
         given["sigmas"],
         _unprepared(given["denoise_mask"], noise, packing),
@@ -145,4 +145,4 @@ def _on_packed(callback: Any) -> Any:
     """Newer hosts have wrapped the callback to unpack its arguments already."""
     if callback is None:
         return None
-    return lambda step, x0, x, total_steps: callback(step, packed(x0), packed(x), total_steps)
+    return lambda step, x0, x, total_steps: callback(step, pack_nested(x0), pack_nested(x), total_steps)

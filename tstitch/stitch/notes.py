@@ -33,7 +33,7 @@ def settings_note(names: Sequence[str], patchers: Sequence[Any]) -> str | None:
 
 
 @dataclass(frozen=True)
-class NetworkMarks:
+class NetworkState:
     """What a MODEL's network is changed by; compared between the join and the run."""
 
     weights: Any
@@ -41,7 +41,7 @@ class NetworkMarks:
     patches: frozenset[int]
 
     @classmethod
-    def of(cls, patcher: Any) -> NetworkMarks:
+    def of(cls, patcher: Any) -> NetworkState:
         options = patcher.model_options
         told = options.get("transformer_options", {})
         around = [
@@ -61,7 +61,7 @@ class NetworkMarks:
             frozenset(map(id, [*around, *inside, *injected, *([function] if function is not None else [])])),
         )
 
-    def note(self, now: NetworkMarks, finishing: str) -> str | None:
+    def note(self, now: NetworkState, finishing: str) -> str | None:
         """Of what has come since: it fits one network, so it is the finishing model's."""
         kinds = {
             "LoRAs or other weights": now.weights != self.weights,

@@ -23,12 +23,12 @@ from ..checks.choices import check_choice
 from ..checks.compatibility import check_asked, check_latents, parts_of
 from ..host.conditioning import keyframes_of
 from ..host.devices import clock_of, synchronize
-from ..host.latents import packed
+from ..host.latents import pack_nested
 from ..host.levels import filled, followed, level_of, unfollowed
 from ..host.memory import POLICIES, StageLoader, fits_together, share_weights, unload_model
 from ..host.model_options import with_additions
 from ..host.noise_levels import Conversion, conversion, warn_once
-from ..host.patch_state import network_mark, opening
+from ..host.patch_state import network_key, opening
 from ..host.samplers import DenoiserInPlace, SamplerInPlace, samplers_within
 from ..resolution.levels import SmallerLevel, fit_times
 from ..resolution.model import LowResolutionDenoiser, check_shape, run_sigmas, scale_of, shrinkage, size_at
@@ -121,12 +121,12 @@ class Stage:
     def options_at(self, step: int, options: dict[str, Any], asked: set[Any]) -> dict[str, Any]:
         """`options` of a call in `step`, for patches that begin anew where a run does.
 
-        asked: marks of the networks that were asked in this run. One with the same patches goes on where it was.
+        asked: keys of the networks that were asked in this run. One with the same patches goes on where it was.
         """
         if self._first_step is None:
-            mark = network_mark(self.patcher.model, self.model_options)
-            self._first_step = 0 if mark in asked else step
-            asked.add(mark)
+            key = network_key(self.patcher.model, self.model_options)
+            self._first_step = 0 if key in asked else step
+            asked.add(key)
         if step == 0 or step != self._first_step or self.nested is not None:
             return options
         return opening(options, step)
@@ -433,7 +433,7 @@ def run_together(
     sigmas: of the run, in the coordinates of the last stage.
     """
     nested = is_of_outer_run(call.sampler)
-    prepare_loading(memory, stages, packed(call.noise).shape, nested)
+    prepare_loading(memory, stages, pack_nested(call.noise).shape, nested)
     for stage in stages:
         stage.shrinkage = shrinkage(call.sampler)
     proceed = run_lead

@@ -186,7 +186,7 @@ class Finished:
         self._runs: dict[tuple[int, ...], tuple[Tensor, float]] = {}
 
     def of(self, sweep: Sweep) -> dict[tuple[int, ...], tuple[Tensor, float]]:
-        inputs = [mark_of(getattr(sweep, field.name)) for field in fields(sweep)]
+        inputs = [comparable(getattr(sweep, field.name)) for field in fields(sweep)]
         if inputs != self._inputs:
             self._inputs, self._runs = inputs, {}
         return self._runs
@@ -208,17 +208,17 @@ class SameObject:
     __hash__ = None  # type: ignore[assignment]
 
 
-def mark_of(value: Any) -> Any:
+def comparable(value: Any) -> Any:
     """Compares equal for equal inputs: plain values and tensors by content, models and other objects by identity."""
     if isinstance(value, Tensor):
         content = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
         return tuple(value.shape), value.dtype, hashlib.sha256(content).digest()
     if isinstance(value, dict):
-        return {key: mark_of(item) for key, item in value.items()}
+        return {key: comparable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [mark_of(item) for item in value]
+        return [comparable(item) for item in value]
     if isinstance(value, ModelStage):
-        return [mark_of(getattr(value, field.name)) for field in fields(value)]
+        return [comparable(getattr(value, field.name)) for field in fields(value)]
     if value is None or isinstance(value, (bool, int, float, str, bytes)):
         return value
     try:

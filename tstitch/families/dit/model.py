@@ -16,7 +16,7 @@ from ..class_labels import ClassSet
 from ..shared.attention import host_attention
 from ..shared.checkpoint import with_facts
 from ..shared.class_model import ClassModel, with_guided_channels
-from ..shared.host_model import build_patcher, check_latent_channels, run_wrapped
+from ..shared.host_model import build_patcher, check_sd_latents, run_wrapped
 from .checkpoint import DiTWeights
 from .network import DiT, DiTConfig
 from .step_size import StepSizeCheck, step_level
@@ -112,7 +112,7 @@ def build_dit(
     weights: DiTWeights, guided_channels: int | None, dtype: torch.dtype | None = None
 ) -> comfy.model_patcher.ModelPatcher:
     """A DiT on the latents of the SD VAE as a MODEL. `guided_channels` None guides all."""
-    check_latent_channels(weights.config.channels)
+    check_sd_latents(weights.config.channels)
     latent_format = comfy.latent_formats.SD15()
     config = HostDiTConfig(weights.config, weights.variant.prediction, 1.0, latent_format, weights.facts)
     return with_guided_channels(build_patcher(config, weights.state, dtype), guided_channels)

@@ -86,7 +86,7 @@ def run_wrapped(
     return executor.execute(x, timesteps, context, options, **more)
 
 
-def check_latent_channels(channels: int) -> None:
+def check_sd_latents(channels: int) -> None:
     if channels != comfy.latent_formats.SD15.latent_channels:
         raise StitchError(
             f"The model works on latents of {channels} channels, but DiT, SiT, REPA, Shortcut and U-ViT models for the"

@@ -15,7 +15,7 @@ from ..class_labels import ClassSet
 from ..shared.attention import host_attention
 from ..shared.checkpoint import with_facts
 from ..shared.class_model import ClassModel, with_guided_channels
-from ..shared.host_model import build_patcher, check_latent_channels, run_wrapped
+from ..shared.host_model import build_patcher, check_sd_latents, run_wrapped
 from .checkpoint import CONTINUOUS, DISCRETE, OWN_TABLE, TABLE, UViTWeights
 from .network import UViT, UViTConfig
 
@@ -72,6 +72,6 @@ def build_uvit(
     weights: UViTWeights, guided_channels: int | None = None, dtype: torch.dtype | None = None
 ) -> comfy.model_patcher.ModelPatcher:
     """A U-ViT on the latents of the SD VAE as a MODEL. `guided_channels` None guides all, as its authors do."""
-    check_latent_channels(weights.config.channels)
+    check_sd_latents(weights.config.channels)
     patcher = build_patcher(HostUViTConfig(weights.config, weights.discrete), weights.state, dtype)
     return with_guided_channels(patcher, guided_channels)

@@ -24,7 +24,7 @@ from ...checks.compatibility import check_latent_channels, check_run, parts_of
 from ...checks.inputs import check_latent, check_model
 from ...host.conditioning import controls_of
 from ...host.devices import synchronize
-from ...host.latents import packed, samples_for
+from ...host.latents import pack_nested, samples_for
 from ...host.memory import fits_together, unload_model
 from ...stitch.model import ModelStage
 from ..identity import model_identity, model_name
@@ -91,7 +91,7 @@ def profile_models(job: ProfileJob, refresh: bool, on_step: Callable[[], None]) 
         device=device_name(models[-1].load_device),
         latent_shape=tuple(samples.shape),
         guided=tuple(map(is_guided, job.stages.values())),
-        together=fits_together(models, conds, packed(samples).shape),
+        together=fits_together(models, conds, pack_nested(samples).shape),
         given_shape=tuple(job.latent["samples"].shape),
     )
 
