@@ -327,9 +327,7 @@ def test_models_are_called_by_their_files(page: ComfyPage) -> None:
 
 def test_hovering_shows_step_and_noise_level(schedule: Timeline) -> None:
     schedule.mouse.move(*schedule.point(10.5))
-    expect(schedule.find("left")).to_have_text(
-        re.compile(r"^step 11 · t 0\.5 · . 0\.5 · B")
-    )  # exact: all are flows
+    expect(schedule.find("left")).to_have_text(re.compile(r"^step 11 · t 0\.5 · . 0\.5 · B"))  # exact: all are flows
     schedule.page.set_widget(schedule.page.node_of_type("KSampler"), "scheduler", "beta")
     expect(schedule.find("left")).to_have_text(re.compile(r"^step 11 · t 0\.\d+ · . 0\.\d+ · B"))
 

@@ -19,9 +19,12 @@ from ..host.conditioning import own_conditioning, patchable
 from ..host.latents import packed, unpacked
 from ..host.memory import keep_pinned
 from ..host.model_options import added_after, remember_options, with_additions
+from ..schedule import ScheduleSpec
 from .run import SampleCall, Stitch, run_stitched
 
 logger = logging.getLogger("tstitch")
+
+SPEC = "tstitch_schedule"  # attachment of a joined MODEL
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch)
 
     model = clone_sharing_patches(final_model)
     join = remember_options(model.model_options)
+    model.set_attachments(SPEC, stitch.spec)
 
     def outer_sample(executor: Any, *args: Any, **kwargs: Any) -> Any:
         template = executor.class_obj
@@ -73,6 +77,11 @@ def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch)
 
     wrap_sampling(model, outer_sample)
     return model
+
+
+def joined_spec(model: Any) -> ScheduleSpec | None:
+    """What a joined MODEL was joined by; None for another."""
+    return model.attachments.get(SPEC)
 
 
 def options_of_the_run(options: dict[str, Any], join: str) -> dict[str, Any]:
