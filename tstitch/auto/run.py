@@ -41,6 +41,7 @@ from ..views.similarity import relative_error
 
 REPEATS = 10  # steps that are timed
 HALF = 0.5
+WEAK_CFG = 1.5  # at most; guidance by a weak model (arXiv 2406.02507) wants less than plain guidance
 HELD_OUT = 2  # seeds on which candidates are tried
 UNVERIFIED = "euler"  # tries the candidates of samplers that draw another picture in every schedule
 
@@ -91,33 +92,46 @@ class AutoRun:
     @cached_property
     def options(self) -> list[Option]:
         """The ways to take a step, in run order: the quick ones first, the model itself last."""
-        prompts = (self.positive, self.negative)
         found = []
         if self.small_model is not None:
-            found.append(Option("small_model", ModelStage(self.small_model, *prompts, self.cfg), 1))
-        smaller = self._at_half_size()
-        if smaller is not None:
-            found.append(Option("model at half size", ModelStage(smaller, *prompts, self.cfg), 0))
-        whole = ModelStage(self.model, *prompts, self.cfg)
-        if is_guided(whole):
-            found.append(Option("model without guidance", ModelStage(self.model, *prompts, 1.0), 0))
-            if self.small_model is not None:
-                guided = guided_model(self.model, self.small_model, Guidance(MODES[1]))
-                found.append(Option("model guided by small_model", ModelStage(guided, *prompts, self.cfg), 2))
-        return [*found, Option("model", whole, 0)]
+            found += [*self._half("small_model", self.small_model, 1), self._option("small_model", self.small_model, 1)]
+        half = self._half("model", self.model, 0)
+        whole = self._option("model", self.model, 0)
+        found += half
+        if is_guided(whole.stage):
+            found.append(self._option("model without guidance", self.model, 0, 1.0))
+            found += self._guided(half)
+        return [*found, whole]
 
-    def _at_half_size(self) -> Any:
-        """None where the model, or the latent, cannot be made smaller."""
+    def _option(self, name: str, model: Any, network: int, cfg: float | None = None) -> Option:
+        return Option(name, ModelStage(model, self.positive, self.negative, self.cfg if cfg is None else cfg), network)
+
+    def _half(self, name: str, model: Any, network: int) -> list[Option]:
+        """Nothing where the model, or the latent, cannot be made smaller."""
         shape = samples_for(self.model, self.latent).shape
         if len(shape) not in (4, 5):
-            return None
+            return []
         try:
-            check_resizable("model", self.model)
-            if size_at(HALF, self.model, shape) == tuple(shape[-2:]):
-                return None
+            check_resizable(name, model)
+            if size_at(HALF, model, shape) == tuple(shape[-2:]):
+                return []
         except StitchError:
-            return None
-        return low_resolution(self.model, HALF)
+            return []
+        return [self._option(f"{name} at half size", low_resolution(model, HALF), network)]
+
+    def _guided(self, half: Sequence[Option]) -> list[Option]:
+        """The model with a second answer of the small model, or else of itself at half size."""
+        if self.small_model is not None:
+            name, weak, network = "small_model", self.small_model, 2  # both have to be there
+        elif half:
+            name, weak, network = "itself at half size", half[0].stage.model, 0
+        else:
+            return []
+        as_weak, as_negative = (guided_model(self.model, weak, Guidance(mode)) for mode in MODES)
+        return [
+            self._option(f"model with {name} as weak model", as_weak, network, min(self.cfg, WEAK_CFG)),
+            self._option(f"model guided by {name}", as_negative, network),
+        ]
 
     def plan(self, refresh: bool) -> AutoPlan:
         """Remembered from an earlier queue, or measured and tried now. Raises StitchError."""
