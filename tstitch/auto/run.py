@@ -25,11 +25,12 @@ from ..host.latents import samples_for
 from ..host.model_options import is_stitched
 from ..planning.calibration.measure import Progress, run_guider
 from ..planning.identity import model_identity
-from ..planning.joint.candidates import Budgeted, Candidate, fastest_seconds
+from ..planning.joint.candidates import Budgeted, Candidate, unreachable
 from ..planning.joint.edges import ORDERS, order_of
 from ..planning.joint.measure import FIRST_SEED, LEVELS, Course, FineRuns, Option, seeds_for
 from ..planning.joint.record import AutoPlan, Trial, read_edges, read_plan, write_edges, write_plan
-from ..planning.plan.problem import TICKS, Costs
+from ..planning.plan.problem import TICKS
+from ..planning.plan.request import costs_of
 from ..planning.profile.measure import ProfileJob, is_guided, profile_models, setting_key
 from ..planning.profile.record import Profile
 from ..resolution.model import low_resolution, size_at
@@ -199,9 +200,10 @@ class Planner:
             write_edges(self._folder, self._key, edges)
         networks = tuple(option.network for option in run.options)
         budget = int(base / run.speed_up)
-        found = Budgeted(edges, costs, networks, budget, run.steps, self._stock).candidates()
+        budgeted = Budgeted(edges, costs, networks, budget, run.steps, self._stock)
+        found = budgeted.candidates()
         if not found:
-            raise unreachable(run.speed_up, base / TICKS, costs)
+            raise unreachable(run.speed_up, base / TICKS, budgeted.fastest_seconds)
         names = tuple(option.name for option in run.options)
         return AutoPlan(names, tuple(self._trials(found, measuring)), base / TICKS, run.steps)
 
@@ -257,22 +259,6 @@ def run_candidate(
     with stitched_for_one_run(final.model, stages[:-1], stitch) as stitched:
         guider: CFGGuider = replace(final, model=stitched).plain_guider()
         return run_guider(guider, latent, sampler_object(sampler_name), sigmas, seed, callback)
-
-
-def costs_of(profile: Profile) -> tuple[Costs, ...]:
-    loads = 0 if profile.together else 1
-    return tuple(
-        Costs(round(timing.mean * TICKS), round(timing.setup * TICKS), loads * round(timing.load * TICKS))
-        for timing in profile.timings
-    )
-
-
-def unreachable(speed_up: float, base: float, costs: Sequence[Costs]) -> StitchError:
-    quickest = fastest_seconds(costs)
-    return StitchError(
-        f"A speed-up of {speed_up:g} cannot be reached: one step of the quickest model takes {quickest:.3g} s, which is"
-        f" {base / quickest:.2f} times as fast as the run without a plan ({base:.3g} s): lower speed_up."
-    )
 
 
 def plans_folder() -> Path:
