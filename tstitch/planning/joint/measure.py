@@ -67,10 +67,14 @@ class Course:
         levels = [float(sigma) for sigma in sigmas]
         falling = [0, *(place for place, (before, now) in enumerate(pairwise(levels), 1) if now < before)]
         if len(falling) <= LEAST_LEVELS or levels[-1] > 0:
-            given = f"The scheduler {self.scheduler} gives" if self.own is None else "The sigmas are"
+            if self.own is not None:
+                raise StitchError(
+                    f"The sigmas end at {levels[-1]:g}, but a run that is planned ends at 0: connect those of a whole"
+                    " run."
+                )
             raise StitchError(
-                f"{given} {len(falling)} noise levels down to {levels[-1]:g} here, too few to plan with: choose"
-                " another, such as simple."
+                f"The scheduler {self.scheduler} gives {len(falling)} noise levels down to {levels[-1]:g} here, too few"
+                " to plan with: choose another, such as simple."
             )
         return sigmas[falling]
 
