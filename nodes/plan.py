@@ -50,14 +50,16 @@ class TStitchPlan(io.ComfyNode):
                     step=0.1,
                     round=0.0001,
                     tooltip="Depends on the goal: a factor (1.5), seconds (4.0), or the largest error per step"
-                    " (0.02). A tighter budget gives more steps to the small models; with no visible loss, fewer.",
+                    " (0.02); for steps and models, the largest loss of the whole run (0.1). A tighter budget gives"
+                    " more steps to the small models; with no visible loss, fewer.",
                 ),
                 io.Int.Input(
                     "steps",
                     default=20,
                     min=1,
                     max=10000,
-                    tooltip="Number of steps, the same as in the sampler that will run the plan.",
+                    tooltip="Number of steps, the same as in the sampler that will run the plan. For steps and models:"
+                    " of the run without a plan, which speed-up is measured against.",
                 ),
                 io.Combo.Input(
                     "order",
@@ -103,7 +105,7 @@ class TStitchPlan(io.ComfyNode):
                 io.Float.Output(
                     display_name="fraction",
                     tooltip="For T-Stitch KSampler with unit steps. It is -1, which the sampler refuses, unless the"
-                    " plan has two models with the small one first.",
+                    " plan has two models with the small one first, and always for steps and models.",
                 ),
                 io.Float.Output(display_name="seconds", tooltip="Predicted seconds per run; 0 without a profile."),
                 io.String.Output(
