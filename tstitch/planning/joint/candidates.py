@@ -14,7 +14,6 @@ from .problem import JointChoice, JointProblem
 from .solve import best_within, fastest_within
 
 STOCK = "stock scheduler"
-PARTS = (1.0, 0.85, 0.7, 0.5, 0.3)  # of a tolerance, as other seeds may lose more than those planned with
 
 
 @dataclass(frozen=True)
@@ -85,19 +84,18 @@ class Budgeted:
         ]
         return _distinct(found)
 
-    def within_error(self, most: float) -> list[Candidate]:
-        """Quick plans that are expected to lose no more, with less and less to lose; and the stock scheduler."""
+    def within_error(self, most: float) -> Candidate | None:
+        """The quickest plan that is expected to lose no more."""
         whole = self.problem()
-        found = []
-        for part in PARTS:
-            choice = fastest_within(whole, round(most * part * GRAINS))
-            found.append(self._of("joint plan" if part == 1 else f"joint plan within {part:.0%}", whole, choice))
+        return self._of("joint plan", whole, fastest_within(whole, round(most * GRAINS)))
+
+    def stock_within_error(self, most: float) -> Candidate | None:
+        """The scheduler with as few steps as lose no more."""
         for steps in range(1, self.steps + 1):
             candidate = self._stock_of(steps)
             if candidate.error is not None and candidate.error <= most:
-                found.append(candidate)
-                break
-        return _distinct(found)
+                return candidate
+        return None
 
     def ladder(self, budgets: Sequence[int]) -> list[Candidate]:
         """The joint plan for each budget that has one."""

@@ -15,7 +15,13 @@ from .record import AutoPlan, StepErrors, Trial
 
 METHODS = ("models", "steps and models")
 AS_CALIBRATED = "as calibrated"
-RUNGS = 6  # budgets of which the figure shows the joint plan
+RUNGS = (0.25, 0.5, 0.75)  # of the time of the run without a plan, of which the figure shows the joint plan
+PARTS = (
+    1.0,
+    0.8,
+    0.6,
+    0.4,
+)  # of a tolerance, one after another, as other samples may lose more than those planned with
 
 
 @dataclass(frozen=True)
@@ -114,11 +120,10 @@ class Planning:
         trials = self._within_error() if within else self._within_time()
         names = tuple(f"{number}: {mark.name}" for number, mark in enumerate(self.request.models, 1))
         tried = AutoPlan(names, tuple(trials), self.base / TICKS, self.request.steps)
-        low = round(self.budgeted.fastest_seconds * TICKS)
-        rungs = [low + (self.base - low) * rung // (RUNGS - 1) for rung in range(RUNGS)]
-        return JointPlan(
-            self.request, self.sampler, tried, tuple(self._rated(self.budgeted.ladder(rungs))), tuple(self._stock())
-        )
+        rungs = [round(self.base * part) for part in RUNGS]
+        joint = [trial.candidate for trial in trials if trial.candidate.kind == "joint plan"]
+        ladder = self._rated([*self.budgeted.ladder(rungs), *joint])
+        return JointPlan(self.request, self.sampler, tried, tuple(ladder), tuple(self._stock()))
 
     def _within_time(self) -> list[Trial]:
         found = self.budgeted.candidates()
@@ -135,7 +140,13 @@ class Planning:
     def _within_error(self) -> list[Trial]:
         """The quickest first, of those that lose no more on the held-out samples either."""
         most = self.request.budget
-        trials = self._rated(self.budgeted.within_error(most))
+        stock = self.budgeted.stock_within_error(most)
+        trials = [] if stock is None else self._rated([stock])
+        for part in PARTS:
+            plan = self.budgeted.within_error(most * part)
+            trials += [] if plan is None else self._rated([plan])
+            if plan is None or trials[-1].distance <= most:
+                break
         if not any(trial.distance <= most for trial in trials):
             unlimited = replace(self.budgeted, budget=2**50)
             least = min(self._rated([*(trial.candidate for trial in trials), *unlimited.candidates()]), key=_distance)
