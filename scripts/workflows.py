@@ -493,8 +493,8 @@ def starter_auto() -> Graph:
         "starter_auto",
         "How fast do you want it?",
         prose("""
-            **T-Stitch Auto** is a KSampler with a **speed_up**. The first queue measures and plans, which takes about
-            a minute here; every later one just samples. Change `speed_up`, and compare: measured is only once.
+            **T-Stitch Auto** is a KSampler with a **speed_up**. The first queue measures and plans, which takes a few
+            minutes on a CPU; every later one just samples. Change `speed_up`, and compare: measured is only once.
 
             It chooses the number of steps, their noise levels, and for each step XL, XL at half size, XL without
             guidance, S, S at half size, or XL guided by S. The **report** says what it chose and why.
@@ -533,7 +533,7 @@ def starter_joint_plan() -> Graph:
             number of steps, their noise levels, and for each step XL, S, or XL guided by S, for twice the speed of XL
             alone in 20 steps. Guidance and low resolution are what you connect: each counts as one more model.
 
-            **T-Stitch Calibrate** has **record_steps** on, which takes about a minute here and is kept. The plan's
+            **T-Stitch Calibrate** has **record_steps** on, which takes a few minutes on a CPU, and is kept. The plan's
             **pattern** goes into Multi-Model Schedule, its **SIGMAS** into SamplerCustom. Its table says what each
             plan loses on seeds of their own, and when the plain scheduler is better.
 
