@@ -103,6 +103,12 @@ def report(calibration: Calibration, tolerance: float) -> str:
     if len(calibration.models) > 2:
         splits = ", ".join(f"{split:.4g}" for split in calibration.splits_within(tolerance))
         parts.append(f"splits of all models for Multi-Model Schedule: {splits}")
+    if calibration.step_errors is not None:
+        recorded = calibration.step_errors
+        parts.append(
+            f"Steps between {len(recorded.planned.sigmas)} noise levels are recorded for plans of steps and models, on"
+            f" {_counted(recorded.samples, 'sample')} and {recorded.held_out_samples} others."
+        )
     return "\n\n".join(parts)
 
 

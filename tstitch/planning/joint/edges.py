@@ -123,6 +123,17 @@ def edges_of(products: Products, order: int) -> Edges:
     return Edges(products.sigmas, pairs, alone, triples, after)
 
 
+def error_along(products: Products, levels: Sequence[int], model: int, order: int) -> float:
+    """The sum over the steps of one model through `levels`, also where `allowed_triples` leaves some out."""
+    pairs = np.array(list(pairwise(levels)), np.int64)
+    alone = _errors(products, *_euler(products, pairs, model))
+    if order == 1 or len(pairs) < 3:
+        return float(alone.sum())
+    triples = np.array([levels[place : place + 3] for place in range(len(levels) - 3)], np.int64)
+    after = _errors(products, *_second_order(products, triples, model, model))
+    return float(alone[0] + after.sum() + alone[-1])
+
+
 def _euler(products: Products, pairs: Ints, model: int) -> tuple[Ints, list[tuple[Ints, Floats]]]:
     """The level that is reached, and the step as a sum: x_j = (s_j / s_i) x_i + (1 - s_j / s_i) D_i."""
     sigmas = np.array(products.sigmas)
