@@ -135,7 +135,7 @@ def test_the_errors_of_a_shifted_model_are_those_of_the_formula(kind: ModelType)
         cosine = float((x0 * other).sum() / x0.norm() / other.norm())
         assert found.cosine[0][step] == pytest.approx(cosine, abs=1e-3 if t == 1 else 1e-5)
         x = x0 + (x - x0) * following / t
-    assert found.order() == "small-first"
+    assert found.order() == "small first"
 
 
 def test_own_sigmas_take_the_place_of_steps_and_scheduler() -> None:

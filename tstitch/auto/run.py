@@ -26,7 +26,7 @@ from ..host.model_options import is_stitched
 from ..planning.calibration.measure import Progress, run_guider
 from ..planning.identity import model_identity
 from ..planning.joint.candidates import Budgeted, Candidate, unreachable
-from ..planning.joint.edges import ORDERS, order_of
+from ..planning.joint.edges import SOLVER_ORDERS, order_of
 from ..planning.joint.measure import FIRST_SEED, LEVELS, Course, FineRuns, Option, seeds_for
 from ..planning.joint.record import AutoPlan, Trial, read_edges, read_plan, write_edges, write_plan
 from ..planning.plan.problem import TICKS
@@ -227,7 +227,7 @@ class Planner:
         progress = Progress(run.model, total)
         fine = FineRuns(run.options, run.latent, run.course, progress)
         latent = {**run.latent, "samples": samples_for(run.model, run.latent)}
-        name = run.course.sampler_name if run.course.sampler_name in ORDERS else UNVERIFIED
+        name = run.course.sampler_name if run.course.sampler_name in SOLVER_ORDERS else UNVERIFIED
         wanted = [fine.endpoint(seed) for seed in seeds]
         found = []
         for candidate in candidates:

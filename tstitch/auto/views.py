@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..planning.joint.candidates import STOCK
-from ..planning.joint.edges import ORDERS
+from ..planning.joint.edges import SOLVER_ORDERS
 from ..planning.joint.record import AutoPlan
 from ..planning.joint.views import counted, in_words, table
 
@@ -30,7 +30,7 @@ def report(plan: AutoPlan, speed_up: float, sampler_name: str, names: Sequence[s
         "",
         *table(plan, "distance"),
     ]
-    if sampler_name not in ORDERS:
+    if sampler_name not in SOLVER_ORDERS:
         unknown = (
             f"The steps of {sampler_name} are counted as those of euler, which also drew the trials: {sampler_name}"
             " itself is not known exactly here."

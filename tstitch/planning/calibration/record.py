@@ -20,7 +20,7 @@ from ..records import ModelMark, is_number
 FORMAT = "tstitch-calibration"
 VERSION = 1
 
-ORDERS = ("small-first", "large-small-large", "large-first", "either")
+ORDERS = ("small first", "large-small-large", "large first", "either")
 LARGEST_LOG = 300  # of an amplitude: that of the largest float32 is 89
 CLEARLY_MORE = 1.1  # times as large, so that an order is worth a choice
 

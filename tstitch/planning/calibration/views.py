@@ -14,10 +14,10 @@ from .record import Calibration
 CURVES = 5  # noise levels in the frequency figure
 
 MEANINGS = {
-    "small-first": "it is closest to the base model in the early, noisy steps, so let it start",
+    "small first": "it is closest to the base model in the early, noisy steps, so let it start",
     "large-small-large": "it is closest to the base model in the middle, so try a pattern that leaves both ends to the"
     " base model",
-    "large-first": "it is closest to the base model in the late steps, so try a pattern in which the base model starts",
+    "large first": "it is closest to the base model in the late steps, so try a pattern in which the base model starts",
     "either": "its error hardly depends on the step, so any order will do",
 }
 

@@ -21,13 +21,13 @@ from .graph import Floats
 from .problem import Ints, JointProblem
 
 #: Solvers whose steps are known exactly, with the predictions that a step reads; all others count as euler.
-ORDERS = {"euler": 1, "ddim": 1, "dpmpp_2m": 2}
+SOLVER_ORDERS = {"euler": 1, "ddim": 1, "dpmpp_2m": 2}
 LEAST, MOST = 0.4, 2.0  # of a step in the logarithm of sigma over the one before it, for solvers of second order
 LARGEST = 1e3  # error that is counted: a thousand times the picture is as bad as any
 
 
 def order_of(sampler: str) -> int:
-    return ORDERS.get(sampler, 1)
+    return SOLVER_ORDERS.get(sampler, 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from torch import Tensor
 from ...schedule import Schedule
 from ...views.plots import add_legend, color_of, new_axes, to_image
 from .candidates import STOCK, Candidate
-from .edges import ORDERS
+from .edges import SOLVER_ORDERS
 from .record import AutoPlan
 from .request import JointPlan
 
@@ -66,7 +66,7 @@ def joint_table(plan: JointPlan) -> str:
         "",
         losses,
     ]
-    if plan.sampler not in ORDERS:
+    if plan.sampler not in SOLVER_ORDERS:
         lines.append(f"The steps of {plan.sampler} are counted as those of euler: they are not known exactly.")
     return "\n".join(lines)
 
