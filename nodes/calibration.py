@@ -8,6 +8,7 @@ from comfy_api.latest import io
 
 from ..tstitch.planning.calibration.measure import Settings, calibrate
 from ..tstitch.planning.calibration.views import views
+from ..tstitch.planning.joint.recording import with_step_errors
 from .inputs import (
     CATEGORY,
     CalibrationType,
@@ -80,6 +81,14 @@ class TStitchCalibrate(io.ComfyNode):
                     tooltip="Noise levels in place of steps and scheduler, e.g. from Multi-Model Sigmas: connect those"
                     " that the sampler will run.",
                 ),
+                io.Boolean.Input(
+                    "record_steps",
+                    default=False,
+                    optional=True,
+                    tooltip="On: also measure what every step between about 50 noise levels loses, so that T-Stitch"
+                    " Plan can choose the number of steps and the noise levels too. Takes as long as about 600 steps"
+                    " of every model; a batch needs fewer runs.",
+                ),
             ],
             outputs=OUTPUTS,
         )
@@ -113,12 +122,15 @@ class TStitchCalibrate(io.ComfyNode):
         small_negative: Any = None,
         small_cfg: float = 0.0,
         sigmas: Any = None,
+        record_steps: bool = False,
     ) -> io.NodeOutput:
         models = connected("model", model_1, model_2, model_3, model_4, model_5, model_6, model_7)
         own = (small_positive, small_negative)
         stages = measured_stages(models, final_model, (positive, negative), own, cfg, small_cfg)
         settings = Settings(seed, seeds, steps, cfg, sampler_name, scheduler, sigmas)
         found = calibrate(tuple(stages), list(stages.values()), latent_image, settings)
+        if record_steps:
+            found = with_step_errors(found, tuple(stages), list(stages.values()), latent_image, settings)
         return io.NodeOutput(found, *views(found, tolerance))
 
 

@@ -8,7 +8,7 @@ import comfy.samplers
 from comfy_api.latest import io
 
 from ..tstitch.checks.inputs import check_model
-from ..tstitch.own_steps import UNITS, OwnSteps, check_own_steps
+from ..tstitch.own_steps import UNITS, OwnSteps, OwnTimesteps, check_own_steps, splits_of
 from .inputs import CATEGORY, check_widgets, checked
 
 
@@ -37,7 +37,7 @@ class TStitchSigmas(io.ComfyNode):
                     "splits",
                     default="0.875",
                     tooltip="Where each model hands over to the next, as in Multi-Model Schedule: one number fewer than"
-                    " there are models.",
+                    " there are models. Empty: those of the joined MODEL.",
                 ),
                 io.Combo.Input(
                     "unit",
@@ -58,6 +58,14 @@ class TStitchSigmas(io.ComfyNode):
                     tooltip="Optional: the time shift of each model's part, e.g. 5, 8, for flow models. Higher spends"
                     " more of its steps at high noise. Empty: the model's own.",
                 ),
+                io.String.Input(
+                    "timesteps",
+                    default="",
+                    optional=True,
+                    tooltip="Optional: the timesteps at which the steps start, e.g. 1000, 937.5, 833.3, 625, as a"
+                    " distilled model was trained on. They replace steps; the splits still say which model takes"
+                    " which.",
+                ),
             ],
             outputs=[
                 io.Sigmas.Output(display_name="SIGMAS", tooltip="For SamplerCustom or SamplerCustomAdvanced."),
@@ -77,17 +85,24 @@ class TStitchSigmas(io.ComfyNode):
         unit: str | None = None,
         shifts: str | None = None,
         scheduler: str | None = None,
+        timesteps: str | None = "",
     ) -> bool | str:
         return checked(
-            lambda: check_own_steps(steps, splits, unit, shifts),
+            lambda: check_own_steps(steps, splits, unit, shifts, timesteps),
             lambda: check_widgets(cls, unit=unit, scheduler=scheduler),
         )
 
     @classmethod
-    def execute(cls, model: Any, steps: str, splits: str, unit: str, scheduler: str, shifts: str) -> io.NodeOutput:
+    def execute(
+        cls, model: Any, steps: str, splits: str, unit: str, scheduler: str, shifts: str, timesteps: str = ""
+    ) -> io.NodeOutput:
         check_model("model", model)
+        splits, unit = splits_of(model, splits, unit)
+        sampling = model.get_model_object("model_sampling")
+        if timesteps.strip():
+            return io.NodeOutput(*OwnTimesteps.parse(timesteps, splits, unit, scheduler, shifts).plan(sampling))
         own = OwnSteps.parse(steps, splits, unit, scheduler, shifts)
-        return io.NodeOutput(own.sigmas(model.get_model_object("model_sampling")), own.pattern)
+        return io.NodeOutput(own.sigmas(sampling), own.pattern)
 
 
 NODES = [TStitchSigmas]

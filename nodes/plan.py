@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import comfy.samplers
+import torch
 from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
 
+from ..tstitch.checks.choices import check_choice
 from ..tstitch.checks.inputs import check_latent
+from ..tstitch.planning.joint.request import AS_CALIBRATED, METHODS, make_joint_plan
+from ..tstitch.planning.joint.views import joint_chart, joint_table
 from ..tstitch.planning.plan.request import GOALS, ORDERS, Request, check_latent_shape, check_request, make_plan
 from ..tstitch.planning.plan.views import plan_chart, plan_table
 from .inputs import CATEGORY, ProfileType, calibration_input, check_calibration, check_profile, check_widgets, checked
+
+SAMPLERS = [AS_CALIBRATED, *comfy.samplers.KSampler.SAMPLERS]
+NO_SIGMAS = (
+    "SIGMAS of T-Stitch Plan are for method steps and models only: set it so, or use the noise levels that were"
+    " calibrated."
+)
 
 
 class TStitchPlan(io.ComfyNode):
@@ -38,14 +50,16 @@ class TStitchPlan(io.ComfyNode):
                     step=0.1,
                     round=0.0001,
                     tooltip="Depends on the goal: a factor (1.5), seconds (4.0), or the largest error per step"
-                    " (0.02). A tighter budget gives more steps to the small models; with no visible loss, fewer.",
+                    " (0.02); for steps and models, the largest loss of the whole run (0.1). A tighter budget gives"
+                    " more steps to the small models; with no visible loss, fewer.",
                 ),
                 io.Int.Input(
                     "steps",
                     default=20,
                     min=1,
                     max=10000,
-                    tooltip="Number of steps, the same as in the sampler that will run the plan.",
+                    tooltip="Number of steps, the same as in the sampler that will run the plan. For steps and models:"
+                    " of the run without a plan, which speed-up is measured against.",
                 ),
                 io.Combo.Input(
                     "order",
@@ -66,6 +80,23 @@ class TStitchPlan(io.ComfyNode):
                     tooltip="The latent that will be sampled. With it, a profile of another size is refused instead"
                     " of predicting wrong seconds.",
                 ),
+                io.Combo.Input(
+                    "method",
+                    options=list(METHODS),
+                    default=METHODS[0],
+                    optional=True,
+                    tooltip="models: the steps stay as they are, and each gets a model. steps and models: the number of"
+                    " steps and their noise levels are chosen too, which saves more; needs a profile, and a calibration"
+                    " with record_steps on. Connect SIGMAS to SamplerCustom then.",
+                ),
+                io.Combo.Input(
+                    "sampler_name",
+                    options=SAMPLERS,
+                    default=AS_CALIBRATED,
+                    optional=True,
+                    tooltip="For steps and models: the sampler that will run the plan. One whose steps differ from"
+                    " those that were calibrated is refused.",
+                ),
             ],
             outputs=[
                 io.String.Output(
@@ -74,7 +105,7 @@ class TStitchPlan(io.ComfyNode):
                 io.Float.Output(
                     display_name="fraction",
                     tooltip="For T-Stitch KSampler with unit steps. It is -1, which the sampler refuses, unless the"
-                    " plan has two models with the small one first.",
+                    " plan has two models with the small one first, and always for steps and models.",
                 ),
                 io.Float.Output(display_name="seconds", tooltip="Predicted seconds per run; 0 without a profile."),
                 io.String.Output(
@@ -82,16 +113,28 @@ class TStitchPlan(io.ComfyNode):
                     tooltip="All schedules that no other beats in both time and error, fastest first.",
                 ),
                 io.Image.Output(display_name="plot", tooltip="Time against error of the alternatives."),
+                io.Sigmas.Output(
+                    display_name="SIGMAS",
+                    tooltip="The noise levels of a plan of steps and models, for SamplerCustom; the pattern belongs to"
+                    " them.",
+                ),
             ],
         )
 
     @classmethod
     def validate_inputs(
-        cls, goal: str | None = None, budget: float | None = None, steps: int | None = None, order: str | None = None
+        cls,
+        goal: str | None = None,
+        budget: float | None = None,
+        steps: int | None = None,
+        order: str | None = None,
+        method: str | None = None,
+        sampler_name: str | None = None,
     ) -> bool | str:
+        values = {"goal": goal, "budget": budget, "steps": steps, "order": order, "method": method}
         return checked(
             lambda: check_request(goal, budget, steps, order),
-            lambda: check_widgets(cls, goal=goal, budget=budget, steps=steps, order=order),
+            lambda: check_widgets(cls, **values, sampler_name=sampler_name),
         )
 
     @classmethod
@@ -104,6 +147,8 @@ class TStitchPlan(io.ComfyNode):
         profile: Any = None,
         calibration: Any = None,
         latent_image: Any = None,
+        method: str = METHODS[0],
+        sampler_name: str = AS_CALIBRATED,
     ) -> io.NodeOutput:
         if profile is not None:
             check_profile("profile", profile)
@@ -112,8 +157,16 @@ class TStitchPlan(io.ComfyNode):
         if latent_image is not None and profile is not None:
             check_latent("latent_image", latent_image)
             check_latent_shape(profile, latent_image["samples"].shape)
-        plan = make_plan(Request(goal, budget, steps, order, profile, calibration))
-        return io.NodeOutput(plan.choice.pattern, plan.fraction, plan.seconds, plan_table(plan), plan_chart(plan))
+        check_choice("method", method, METHODS)
+        request = Request(goal, budget, steps, order, profile, calibration)
+        if method == METHODS[0]:
+            plan = make_plan(request)
+            shown = plan_table(plan), plan_chart(plan), ExecutionBlocker(NO_SIGMAS)
+            return io.NodeOutput(plan.choice.pattern, plan.fraction, plan.seconds, *shown)
+        check_choice("sampler_name", sampler_name, SAMPLERS)
+        joint = make_joint_plan(request, sampler_name)
+        shown = joint_table(joint), joint_chart(joint), torch.tensor(joint.choice.sigmas)
+        return io.NodeOutput(joint.pattern, joint.fraction, joint.seconds, *shown)
 
 
 NODES = [TStitchPlan]

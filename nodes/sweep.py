@@ -53,6 +53,12 @@ class TStitchSweep(io.ComfyNode):
                     " compared with the large model alone.",
                 ),
                 *stage_inputs(),
+                io.Sigmas.Input(
+                    "sigmas",
+                    optional=True,
+                    tooltip="Noise levels in place of steps, scheduler and denoise, e.g. from Multi-Model Sigmas or"
+                    " T-Stitch Plan. Fractions and patterns then count on their steps.",
+                ),
             ],
             outputs=[
                 io.Image.Output(display_name="grid", tooltip="One column per run, with label, seconds and speed-up."),
@@ -102,11 +108,24 @@ class TStitchSweep(io.ComfyNode):
         small_cfg: float = 0.0,
         unit: str = "steps",
         memory: str = "auto",
+        sigmas: Any = None,
     ) -> io.NodeOutput:
         check_sockets(model, latent_image, positive, negative, small_positive, small_negative)
         check_vae("vae", vae, model.get_model_object("latent_format"))
         small = ModelStage(small_model, small_positive, small_negative, small_cfg or None)
-        settings = (seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise, memory)
+        settings = (
+            seed,
+            steps,
+            cfg,
+            sampler_name,
+            scheduler,
+            positive,
+            negative,
+            latent_image,
+            denoise,
+            memory,
+            sigmas,
+        )
         runs = Sweep(model, small, *settings).run(parse_entries(fractions, unit))
         pictures = [decoded(vae, run.samples) for run in runs]
         found = qualities(runs, pictures)

@@ -66,6 +66,7 @@ WAN_SMALL = repackaged(WAN_21, "diffusion_models", "wan2.1_t2v_1.3B_fp16.safeten
 WAN_LARGE = repackaged(WAN_21, "diffusion_models", "wan2.1_t2v_14B_fp8_scaled.safetensors")
 WAN_HIGH = repackaged(WAN_22, "diffusion_models", "wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors")
 WAN_LOW = repackaged(WAN_22, "diffusion_models", "wan2.2_t2v_low_noise_14B_fp8_scaled.safetensors")
+WAN_LIGHTNING = repackaged(WAN_22, "loras", "wan2.2_t2v_lightx2v_4steps_lora_v1.1_high_noise.safetensors")
 WAN_TEXT = repackaged(WAN_21, "text_encoders", "umt5_xxl_fp8_e4m3fn_scaled.safetensors")
 WAN_VAE = repackaged(WAN_21, "vae", "wan_2.1_vae.safetensors")
 LUMINA = repackaged(LUMINA_2, "diffusion_models", "lumina_2_model_bf16.safetensors")

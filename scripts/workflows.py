@@ -39,6 +39,7 @@ from scripts.model_files import (
     U_VIT_H,
     WAN_HIGH,
     WAN_LARGE,
+    WAN_LIGHTNING,
     WAN_LOW,
     WAN_SMALL,
     WAN_TEXT,
@@ -513,6 +514,103 @@ def starter_budget_plan() -> Graph:
     return graph
 
 
+def starter_auto() -> Graph:
+    graph = Graph(
+        "starter_auto",
+        "How fast do you want it?",
+        prose("""
+            **T-Stitch Auto** is a KSampler with a **speed_up**. The first queue measures and plans, which takes a few
+            minutes on a CPU; every later one just samples. Change `speed_up`, and compare: measured is only once.
+
+            It chooses the number of steps, their noise levels, and for each step XL, XL at half size, XL without
+            guidance, S, S at half size, or XL guided by S. The **report** says what it chose and why.
+
+            Nothing has to be downloaded: the models come with the pack, and draw clothes in 28 x 28 pixels.
+            """),
+    )
+    graph.column()
+    large = starter(graph, "XL", "XL")
+    small = starter(graph, "S", "S (optional)")
+    graph.column()
+    auto = graph.add(
+        "TStitchAuto",
+        model=large["MODEL"],
+        small_model=small["MODEL"],
+        seed=7,
+        steps=20,
+        cfg=2.0,
+        sampler_name="euler",
+        scheduler="simple",
+        denoise=1.0,
+        speed_up=2.0,
+        **stock_inputs(large),
+    )
+    show(graph, auto["LATENT"], large["VAE"], "auto", scale=4)
+    graph.add("PreviewAny", "Report", source=auto["report"])
+    return graph
+
+
+def starter_joint_plan() -> Graph:
+    graph = Graph(
+        "starter_joint_plan",
+        "Steps, noise levels and models in one plan",
+        prose("""
+            Fewer steps and smaller models spend the same budget, so **T-Stitch Plan** chooses them together: the
+            number of steps, their noise levels, and for each step XL, S, or XL guided by S, for twice the speed of XL
+            alone in 20 steps. Guidance and low resolution are what you connect: each counts as one more model.
+
+            **T-Stitch Calibrate** has **record_steps** on, which takes a few minutes on a CPU, and is kept. The plan's
+            **pattern** goes into Multi-Model Schedule, its **SIGMAS** into SamplerCustom. Its table says what each
+            plan loses on seeds of their own, and when the plain scheduler is better.
+
+            Change `goal` and `budget` and queue again: only the plan and the sampling run.
+
+            Nothing has to be downloaded: the models come with the pack, and draw clothes in 28 x 28 pixels.
+            """),
+    )
+    graph.column("Models")
+    large = starter(graph, "XL", "XL (finishes)")
+    small = starter(graph, "S", "S")
+    guided = graph.add(
+        "TStitchGuidance", "XL guided by S", model=large["MODEL"], weak_model=small["MODEL"], mode="cheap negative"
+    )
+    models: dict[str, Any] = {"final_model": large["MODEL"], "model_1": small["MODEL"], "model_2": guided["MODEL"]}
+    inputs = stock_inputs(large)
+    sampling: dict[str, Any] = {"steps": 20, "cfg": 2.0, "sampler_name": "euler", "scheduler": "simple"}
+    graph.column("Measure once")
+    profile = graph.add("TStitchProfile", cfg=2.0, **models, **inputs)
+    calibration = graph.add("TStitchCalibrate", seed=0, seeds=1, record_steps=True, **models, **sampling, **inputs)
+    graph.column("Plan")
+    plan = graph.add(
+        "TStitchPlan",
+        goal="speed-up",
+        budget=2.0,
+        steps=20,
+        order="free",
+        profile=profile["PROFILE"],
+        calibration=calibration["CALIBRATION"],
+        latent_image=large["LATENT"],
+        method="steps and models",
+    )
+    graph.add("PreviewImage", "Time against loss", images=plan["plot"])
+    graph.column("Sample")
+    joined = graph.add("TStitchModelSchedule", pattern=plan["pattern"], **models)
+    chosen = graph.add("KSamplerSelect", sampler_name="euler")
+    run = graph.add(
+        "SamplerCustom",
+        model=joined["MODEL"],
+        add_noise=True,
+        noise_seed=7,
+        cfg=2.0,
+        sampler=chosen["SAMPLER"],
+        sigmas=plan["SIGMAS"],
+        **inputs,
+    )
+    show(graph, run["output"], large["VAE"], "joint_plan", scale=4)
+    graph.add("PreviewAny", "The plans", source=plan["table"])
+    return graph
+
+
 def starter_shortcut() -> Graph:
     graph = Graph(
         "starter_shortcut",
@@ -901,22 +999,27 @@ def wan_loader(graph: Graph, file: ModelFile, title: str, shift: float) -> Outpu
     return graph.add("ModelSamplingSD3", model=loaded["MODEL"], shift=shift)["MODEL"]
 
 
-def wan_video(graph: Graph, joined: Node, prefix: str, **steps: Any) -> Graph:
-    """What follows the models in both Wan graphs: prompts, the stock sampler, a video."""
+def wan_inputs(graph: Graph) -> dict[str, Any]:
+    """Prompts and size."""
     graph.column("Prompts and size")
     clip = graph.add("CLIPLoader", models=[WAN_TEXT], clip_name=WAN_TEXT.name, type="wan")
     good, bad = prompts(graph, clip["CLIP"], FOX, "static, blurry, overexposed, subtitles, low quality, deformed")
     latent = graph.add("EmptyHunyuanLatentVideo", width=832, height=480, length=33, batch_size=1)
+    return {"positive": good["CONDITIONING"], "negative": bad["CONDITIONING"], "latent_image": latent["LATENT"]}
+
+
+def wan_video(graph: Graph, joined: Node, prefix: str, **steps: Any) -> Graph:
+    """What follows the models in most Wan graphs: prompts, the stock sampler, a video."""
+    cond = wan_inputs(graph)
     graph.column()
-    cond: dict[str, Any] = {
-        "positive": good["CONDITIONING"],
-        "negative": bad["CONDITIONING"],
-        "latent_image": latent["LATENT"],
-    }
     sampler = graph.add("KSampler", model=joined["MODEL"], seed=7, **cond, denoise=1.0, **steps)
+    return save_video(graph, sampler["LATENT"], prefix)
+
+
+def save_video(graph: Graph, samples: Output, prefix: str) -> Graph:
     vae = graph.add("VAELoader", models=[WAN_VAE], vae_name=WAN_VAE.name)
     graph.column()
-    frames = graph.add("VAEDecode", samples=sampler["LATENT"], vae=vae["VAE"])
+    frames = graph.add("VAEDecode", samples=samples, vae=vae["VAE"])
     video = graph.add("CreateVideo", images=frames["IMAGE"], fps=16)
     graph.column()
     graph.add("SaveVideo", video=video["VIDEO"], filename_prefix=f"tstitch/{prefix}", format="auto", codec="auto")
@@ -963,6 +1066,56 @@ def wan22_video() -> Graph:
     graph.column()
     joined = graph.add("TStitchModelSchedule", final_model=low, model_1=high, splits="0.875", unit="timestep")
     return wan_video(graph, joined, "wan22", steps=20, cfg=3.5, sampler_name="euler", scheduler="simple")
+
+
+def wan22_own_steps() -> Graph:
+    graph = Graph(
+        "wan22_own_steps",
+        "Wan 2.2: own steps for each stage",
+        prose("""
+            The high-noise model has a speed LoRA and takes 2 steps at cfg 1; the low-noise model has none and takes 8
+            at cfg 3.5. **Multi-Model Sigmas** makes the noise levels: `steps` 2, 8, and the two stages meet exactly
+            where t is 0.875, each with its own `shifts`.
+
+            Its **pattern** goes into Stitch Guiders, which gives each stage its own cfg; its **SIGMAS** go into the
+            sampler. With the LoRA on both models, write `steps` 2, 2 and cfg 1 twice. The authors' own four steps are
+            also a list: **timesteps** 1000, 937.5, 833.3, 625.
+            """),
+    )
+    graph.column("High noise (starts)")
+    high = wan_loader(graph, WAN_HIGH, "High noise (starts)", 5.0)
+    fast = graph.add(
+        "LoraLoaderModelOnly",
+        "Speed LoRA",
+        [WAN_LIGHTNING],
+        model=high,
+        lora_name=WAN_LIGHTNING.name,
+        strength_model=1.0,
+    )
+    graph.column("Low noise (finishes)")
+    low = wan_loader(graph, WAN_LOW, "Low noise (finishes)", 8.0)
+    cond = wan_inputs(graph)
+    graph.column("Stages")
+    of_both = {name: cond[name] for name in ("positive", "negative")}
+    first = graph.add("CFGGuider", "High noise: cfg 1", model=fast["MODEL"], cfg=1.0, **of_both)
+    final = graph.add("CFGGuider", "Low noise: cfg 3.5", model=low, cfg=3.5, **of_both)
+    own = graph.add(
+        "TStitchSigmas", model=low, steps="2, 8", splits="0.875", unit="timestep", scheduler="simple", shifts="5, 8"
+    )
+    graph.column("Sample")
+    joined = graph.add("TStitchGuiders", final_guider=final["GUIDER"], guider_1=first["GUIDER"], pattern=own["pattern"])
+    noise = graph.add("RandomNoise", noise_seed=7)
+    sampler = graph.add("KSamplerSelect", sampler_name="euler")
+    graph.column()
+    run = graph.add(
+        "SamplerCustomAdvanced",
+        noise=noise["NOISE"],
+        guider=joined["GUIDER"],
+        sampler=sampler["SAMPLER"],
+        sigmas=own["SIGMAS"],
+        latent_image=cond["latent_image"],
+    )
+    return save_video(graph, run["output"], "wan22_own_steps")
 
 
 def wan21_low_resolution() -> Graph:
@@ -1081,6 +1234,8 @@ GRAPHS: list[Callable[[], Graph]] = [
     starter_guidance,
     starter_sweep,
     starter_budget_plan,
+    starter_joint_plan,
+    starter_auto,
     dit_s_dit_xl,
     dit_s_b_xl,
     dit_s_u_vit,
@@ -1097,6 +1252,7 @@ GRAPHS: list[Callable[[], Graph]] = [
     wan21_video,
     wan21_low_resolution,
     wan22_video,
+    wan22_own_steps,
     flux_low_resolution,
     lumina_flux,
 ]

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from .checks.choices import check_choice
 from .errors import StitchError
-from .schedule import MAX_STAGES, NUMBER, check_splits, parse_splits
-from .trajectory import sigma_of_noise, sigma_of_timestep
+from .schedule import LEVEL_TOLERANCE, MAX_STAGES, NUMBER, Schedule, check_splits, parse_splits, read_splits
+from .stitch.model import joined_spec
+from .trajectory import largest_timestep, sigma_of_noise, sigma_of_timestep
 
 UNITS = ("steps", "timestep", "sigma", "noise")
 MOST_STEPS = 10_000
@@ -53,8 +54,7 @@ class OwnSteps:
     def sigmas(self, model_sampling: Any) -> Tensor:
         """(T + 1,) falling to 0. Raises StitchError where the boundaries leave a stage no room."""
         curves = [Curve.of(model_sampling, self.scheduler, shift) for shift in self.shifts or (None,) * len(self.steps)]
-        whole = Curve.of(model_sampling, self.scheduler)
-        inner = [self._boundary(split, whole, model_sampling) for split in self.splits]
+        inner = boundaries(self.splits, self.unit, self.scheduler, model_sampling)
         bounds = [curves[0].levels[0], *inner, 0.0]
         self._check(bounds)
         levels = [bounds[0]]
@@ -67,15 +67,6 @@ class OwnSteps:
             )
         return sigmas
 
-    def _boundary(self, split: float, whole: Curve, model_sampling: Any) -> float:
-        if self.unit == "sigma":
-            return split
-        if self.unit == "timestep":
-            return sigma_of_timestep(split, model_sampling)
-        if self.unit == "noise":
-            return sigma_of_noise(split, model_sampling)
-        return whole.at(split)
-
     def _check(self, bounds: Sequence[float]) -> None:
         for stage, (start, stop) in enumerate(pairwise(bounds), 1):
             if stop >= start or (stop <= 0 and stage < len(self.steps)):
@@ -83,6 +74,81 @@ class OwnSteps:
                     f"Stage {stage} has {self.steps[stage - 1]} steps, but no noise between its boundaries (sigma"
                     f" {start:.4g} to {stop:.4g}): move the splits, or leave the stage out."
                 )
+
+
+@dataclass(frozen=True)
+class OwnTimesteps:
+    """The starts of all steps, as the authors of a distilled model list them, and where the stages meet."""
+
+    timesteps: tuple[float, ...]  # in thousandths, or as the model's own embedding counts
+    splits: tuple[float, ...]
+    unit: str
+    scheduler: str
+
+    @classmethod
+    def parse(cls, timesteps: str, splits: str, unit: str, scheduler: str, shifts: str) -> OwnTimesteps:
+        """Read the texts of the node. Raises StitchError."""
+        check_choice("unit", unit, UNITS)
+        check_choice("scheduler", scheduler, KSampler.SCHEDULERS)
+        if shifts.strip():
+            raise StitchError(
+                "shifts do not apply to a list of timesteps, which are noise levels already: clear one of them."
+            )
+        found = read_splits(splits)
+        check_splits(found, unit)
+        return cls(parse_timesteps(timesteps), found, unit, scheduler)
+
+    def plan(self, model_sampling: Any) -> tuple[Tensor, str]:
+        """Noise levels falling to 0, and the pattern. Raises StitchError where a stage has no step."""
+        top = largest_timestep(model_sampling)
+        parts = [min(t / top, 1.0) if t <= max(top, 1000.0) else t for t in self.timesteps]
+        if max(parts) > 1:
+            raise StitchError(
+                f"timesteps go down from {top:g} for this model, got {max(self.timesteps):g}: lower them."
+            )
+        levels = [sigma_of_timestep(part, model_sampling) for part in parts]
+        sigmas = torch.tensor([*levels, 0.0], dtype=torch.float32)
+        if bool((sigmas[1:] >= sigmas[:-1]).any()):
+            raise StitchError("The timesteps lie closer than the model can tell apart: leave some out.")
+        bounds = boundaries(self.splits, self.unit, self.scheduler, model_sampling)
+        owners = [sum(level < bound * (1 - LEVEL_TOLERANCE) for bound in bounds) for level in levels]
+        empty = sorted(set(range(len(bounds) + 1)) - set(owners))
+        if empty:
+            starts = ", ".join(f"{bound:.4g}" for bound in bounds)
+            raise StitchError(
+                f"None of the {len(levels)} timesteps belongs to stage {empty[0] + 1} (the stages meet at sigma"
+                f" {starts}): move the splits, or change the list."
+            )
+        return sigmas, Schedule(tuple(owners)).pattern
+
+
+def boundaries(splits: Sequence[float], unit: str, scheduler: str, model_sampling: Any) -> list[float]:
+    """The sigmas at which the stages meet."""
+    if unit == "sigma":
+        return list(splits)
+    if unit == "timestep":
+        return [sigma_of_timestep(split, model_sampling) for split in splits]
+    if unit == "noise":
+        return [sigma_of_noise(split, model_sampling) for split in splits]
+    whole = Curve.of(model_sampling, scheduler)
+    return [whole.at(split) for split in splits]
+
+
+def splits_of(model: Any, splits: str, unit: str) -> tuple[str, str]:
+    """Splits and unit as written, or those of a joined MODEL. Raises StitchError."""
+    spec = None if splits.strip() else joined_spec(model)
+    if spec is None:
+        return splits, unit
+    if spec.pattern:
+        raise StitchError(
+            "The joined MODEL has a pattern in place of splits, which says no noise level: write the splits here."
+        )
+    if spec.unit not in UNITS:
+        raise StitchError(
+            f"The joined MODEL is split in unit {spec.unit}, which own numbers of steps would move: write the splits"
+            " here, in another unit."
+        )
+    return ", ".join(map(repr, spec.splits)), spec.unit
 
 
 @dataclass(frozen=True)
@@ -166,6 +232,23 @@ def parse_steps(text: str) -> tuple[int, ...]:
     return counts
 
 
+def parse_timesteps(text: str) -> tuple[float, ...]:
+    """Numbers such as "1000, 937.5, 833.3, 625" that fall, all above 0. Raises StitchError."""
+    words = [word for word in re.split(r"[\s,;]+", text.strip()) if word]
+    if not words or not all(re.fullmatch(NUMBER, word) and 0 < float(word) < math.inf for word in words):
+        raise StitchError(
+            f'timesteps must be numbers above 0 such as "1000, 937.5, 833.3, 625", got "{text.strip()}"; the run'
+            " ends at 0 by itself."
+        )
+    if len(words) > MOST_STEPS:
+        raise StitchError(f"timesteps has {len(words)} steps, at most {MOST_STEPS} can run.")
+    found = tuple(map(float, words))
+    for before, now in pairwise(found):
+        if now >= before:
+            raise StitchError(f"timesteps must fall, as the noise does: {before:g} comes before {now:g}.")
+    return found
+
+
 def parse_shifts(text: str, stages: int) -> tuple[float, ...]:
     """Numbers above 0, one per stage, or none. Raises StitchError."""
     words = [word for word in re.split(r"[\s,;]+", text.strip()) if word]
@@ -176,11 +259,23 @@ def parse_shifts(text: str, stages: int) -> tuple[float, ...]:
     return tuple(map(float, words))
 
 
-def check_own_steps(steps: str | None, splits: str | None, unit: str | None, shifts: str | None) -> None:
-    """What can be said before the model is known; None is a text that comes over a link. Raises StitchError."""
+def check_own_steps(
+    steps: str | None, splits: str | None, unit: str | None, shifts: str | None, timesteps: str | None = ""
+) -> None:
+    """What can be said before the model is known; None is a text that comes over a link. Raises StitchError.
+
+    Without splits those of a joined MODEL count.
+    """
+    if timesteps is None:
+        return
+    if timesteps.strip():
+        parse_timesteps(timesteps)
+        if splits is not None and unit is not None:
+            check_splits(read_splits(splits), unit)
+        return
     if steps is not None:
         counts = parse_steps(steps)
         if shifts is not None:
             parse_shifts(shifts, len(counts))
-        if splits is not None and unit is not None and (splits.strip() or len(counts) > 1):
+        if splits is not None and unit is not None and splits.strip():
             check_splits(parse_splits(splits, unit, len(counts)), unit)

@@ -81,14 +81,37 @@ def sigma_of_noise(noise: float, model_sampling: Any) -> float:
 
 
 def sigma_of_timestep(t: float, model_sampling: Any) -> float:
-    """The other way round: the sigma of a noise level t in [0, 1]."""
-    bottom, top = (
-        float(model_sampling.timestep(torch.tensor(float(sigma))))
-        for sigma in (model_sampling.sigma_min, model_sampling.sigma_max)
-    )
+    """The other way round: the sigma of a noise level t in [0, 1].
+
+    The host's `sigma` is no inverse of its `timestep` where a flow model has a time shift, which only `sigma` applies.
+    """
+    low, high = float(model_sampling.sigma_min), float(model_sampling.sigma_max)
+    bottom, top = _timestep(low, model_sampling), _timestep(high, model_sampling)
     if bottom < top:
         bottom = min(bottom, 0.0)
-    return float(model_sampling.sigma(torch.tensor(bottom + t * (top - bottom))))
+    wanted = bottom + t * (top - bottom)
+    found = float(model_sampling.sigma(torch.tensor(wanted)))
+    if abs(_timestep(found, model_sampling) - wanted) <= abs(top - bottom) / 1000:
+        return found
+    if bottom == 0.0 < top:
+        low = 0.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if (_timestep(middle, model_sampling) < wanted) == (bottom < top):
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def largest_timestep(model_sampling: Any) -> float:
+    """As people count: in thousandths where the host's own are parts of 1."""
+    found = _timestep(float(model_sampling.sigma_max), model_sampling)
+    return found if found > 1 else 1000.0
+
+
+def _timestep(sigma: float, model_sampling: Any) -> float:
+    return float(model_sampling.timestep(torch.tensor(sigma)))
 
 
 def _starts_whole(levels: tuple[float, ...], timesteps: tuple[float, ...]) -> bool:

@@ -118,11 +118,6 @@ def test_the_model_alone_by_its_scheduler_is_the_stock_sampler() -> None:
 def test_a_plan_keeps_its_time_and_what_was_tried_is_sorted(sampler: str, small_kind: ModelType | None) -> None:
     small = None if small_kind is None else gaussian_model(std=0.6, kind=small_kind)
     run = auto_run(gaussian_model(), small, speed_up=2.0, sampler_name=sampler)
-    names = [option.name for option in run.options]
-    assert names == (["small_model"] if small is not None else []) + [
-        "model at half size",
-        "model without guidance",
-    ] + (["model guided by small_model"] if small is not None else []) + ["model"]
     plan = run.plan(refresh=False)
     assert plan.speed_up >= 2.0
     assert all(trial.candidate.seconds <= plan.base_seconds / 2.0 + 1e-9 for trial in plan.trials)
@@ -131,6 +126,59 @@ def test_a_plan_keeps_its_time_and_what_was_tried_is_sorted(sampler: str, small_
     kinds = [trial.candidate.kind for trial in plan.trials]
     assert {"joint plan", "stock scheduler"} & set(kinds)  # toy models have no steady times to plan by
     assert run.sample(plan).isfinite().all()
+
+
+WITH_SMALL = [
+    "small_model at half size",
+    "small_model",
+    "model at half size",
+    "model without guidance",
+    "model with small_model as weak model",
+    "model guided by small_model",
+    "model",
+]
+ALONE = [
+    "model at half size",
+    "model without guidance",
+    "model with itself at half size as weak model",
+    "model guided by itself at half size",
+    "model",
+]
+
+
+@pytest.mark.parametrize(
+    ("small", "cfg", "size", "names", "networks"),
+    [
+        (True, 3.0, 8, WITH_SMALL, [1, 1, 0, 0, 2, 2, 0]),
+        (False, 3.0, 8, ALONE, [0] * 5),
+        (True, 1.0, 8, ["small_model at half size", "small_model", "model at half size", "model"], [1, 1, 0, 0]),
+        (False, 1.0, 8, ["model at half size", "model"], [0, 0]),
+    ],
+)
+def test_size_guidance_and_the_small_model_are_chosen_from(
+    small: bool, cfg: float, size: int, names: list[str], networks: list[int]
+) -> None:
+    run = auto_run(gaussian_model(), gaussian_model(std=0.6) if small else None, cfg=cfg, latent=latent(size=size))
+    assert [option.name for option in run.options] == names
+    assert [option.network for option in run.options] == networks
+    assert {option.stage.cfg for option in run.options if "weak" in option.name} <= {1.5}
+
+
+@pytest.mark.usefixtures("few_levels")
+@pytest.mark.parametrize("small", [False, True])
+def test_every_way_to_take_a_step_is_measured_as_it_samples(small: bool) -> None:
+    """Its first step from the noise, by what was measured, is what the run by it draws after one step."""
+    run = auto_run(gaussian_model(), gaussian_model(std=0.6) if small else None)
+    fine = FineRuns(run.options, run.latent, run.course)
+    fine.add(1)
+    edges, sigmas = fine.edges(), tuple(float(sigma) for sigma in fine.sigmas)
+    wanted = fine.endpoint(1)
+    last = len(sigmas) - 1
+    (whole,) = (place for place, pair in enumerate(edges.pairs.tolist()) if pair == [0, last])
+    for place, option in enumerate(run.options):
+        drawn = run_candidate(run.options, Candidate("", (sigmas[0], 0.0), (place,), 1.0), run.latent, "euler", 1, None)
+        distance = float((drawn - wanted).norm() / wanted.norm())
+        assert edges.alone[place, whole] == pytest.approx(distance, rel=1e-3, abs=1e-4), option.name
 
 
 @pytest.mark.usefixtures("few_levels")

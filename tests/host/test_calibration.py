@@ -20,6 +20,7 @@ import torch
 from comfy.model_base import ModelType
 
 from tstitch.errors import StitchError
+from tstitch.guidance.model import MODES, Guidance, guided_model
 from tstitch.planning.calibration import measure as calibrating
 from tstitch.planning.calibration.measure import RecordingSampler, Settings, calibrate, sigmas_of
 from tstitch.planning.calibration.record import Calibration
@@ -134,7 +135,7 @@ def test_the_errors_of_a_shifted_model_are_those_of_the_formula(kind: ModelType)
         cosine = float((x0 * other).sum() / x0.norm() / other.norm())
         assert found.cosine[0][step] == pytest.approx(cosine, abs=1e-3 if t == 1 else 1e-5)
         x = x0 + (x - x0) * following / t
-    assert found.order() == "small-first"
+    assert found.order() == "small first"
 
 
 def test_own_sigmas_take_the_place_of_steps_and_scheduler() -> None:
@@ -415,3 +416,21 @@ def test_a_model_at_a_lower_resolution_is_calibrated_like_any_other() -> None:
     assert all(error > 0 for error in found.noise_error[0][1:])
     assert found.noise_error[0][0] < found.noise_error[0][-1]
     assert {tuple(x.shape[-2:]) for x in model.model.diffusion_model.inputs} == {(8, 10), (4, 5)}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_guided_model_is_one_of_the_models(mode: str) -> None:
+    """One whose second answers come from itself is the base model."""
+    small, base = gaussian_model(std=0.5), gaussian_model()
+    guided = guided_model(base, small, Guidance(mode))
+    found = measured(guided, base)
+    assert max(found.noise_error[0]) > 0
+    assert is_perfect(measured(guided_model(base, base, Guidance(MODES[1])), base), 0)
+    assert is_perfect(found, 1)
+
+
+def test_a_guided_model_may_be_the_base_model() -> None:
+    guided = guided_model(gaussian_model(), gaussian_model(std=0.5), Guidance(MODES[1]))
+    found = measured(gaussian_model(), guided)
+    assert found.noise_error[0] == measured(gaussian_model(), guided).noise_error[0]
+    assert max(found.noise_error[0]) > 0

@@ -52,7 +52,7 @@ def test_the_stages_meet_at_the_boundary(scheduler: str, unit: str, split: float
     assert len(found) == 9
     assert found[-1] == 0
     assert (found[:-1] > found[1:]).all()
-    expected = {"timestep": sigma_of_timestep(0.875, sampling), "sigma": 0.6, "noise": 0.86}.get(unit)
+    expected = {"timestep": 0.875, "sigma": 0.6, "noise": 0.86}.get(unit)  # of a flow model they are the same
     if expected is not None:
         assert float(found[3]) == pytest.approx(expected, abs=1e-7)
     else:
@@ -81,9 +81,9 @@ def test_each_stage_may_have_its_own_shift() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_timestep_becomes_the_sigma_that_has_it(kind: str) -> None:
-    sampling = sampling_of(kind)
+@pytest.mark.parametrize(("kind", "shift"), [("eps", None), ("v", None), ("flow", None), ("flow", 8.0)])
+def test_a_timestep_becomes_the_sigma_that_has_it(kind: str, shift: float | None) -> None:
+    sampling = sampling_of(kind, **({} if shift is None else {"shift": shift}))
     for t in (0.2, 0.5, 0.875):
         assert timesteps_of([sigma_of_timestep(t, sampling)], sampling)[0] == pytest.approx(t, abs=2e-3)
 
@@ -97,6 +97,90 @@ def test_the_node_takes_the_joined_model_too(host_nodes: ModuleType) -> None:
     assert joined[1] == "1x2 2x6"
     assert node.validate_inputs("2, 6", "0.875, 0.5", "timestep", "").startswith("2 models need 1 split")
     assert node.validate_inputs(steps="2, 6", splits=None, unit="timestep", shifts="") is True
+
+
+@pytest.mark.parametrize(("splits", "unit"), [("0.875", "timestep"), ("0.6", "sigma"), ("0.86", "noise")])
+def test_splits_of_the_joined_model_count_where_none_are_written(
+    host_nodes: ModuleType, splits: str, unit: str
+) -> None:
+    node = host_nodes.NODE_CLASS_MAPPINGS["TStitchSigmas"]
+    models = [gaussian_model(kind=ModelType.FLOW, shift=5.0) for _ in range(2)]
+    texts = {"steps": "2, 6", "scheduler": "simple", "shifts": ""}
+    (joined,) = run_node(
+        host_nodes.NODE_CLASS_MAPPINGS["TStitchModelSchedule"], final_model=models[1], model_1=models[0],
+        splits=splits, unit=unit, pattern="", memory="auto",
+    )  # fmt: skip
+    found = run_node(node, model=joined.clone(), splits="", unit="steps", **texts)
+    expected = run_node(node, model=models[1], splits=splits, unit=unit, **texts)
+    assert torch.equal(found[0], expected[0])
+    assert found[1] == expected[1]
+    assert node.validate_inputs(**texts, splits="", unit="steps") is True
+
+
+@pytest.mark.parametrize(
+    ("joined", "sentence"),
+    [
+        ({"pattern": "1x2 2x6"}, "has a pattern in place of splits"),
+        ({"splits": "2", "unit": "step"}, "is split in unit step, which own numbers of steps would move"),
+        (None, "2 models need 1 split, got 0"),
+    ],
+    ids=["pattern", "step", "not joined"],
+)
+def test_splits_that_cannot_be_read_from_the_model_say_so(
+    joined: dict[str, str] | None, sentence: str, host_nodes: ModuleType
+) -> None:
+    models = [gaussian_model(kind=ModelType.FLOW) for _ in range(2)]
+    model = models[1] if joined is None else stitched(models, **joined)
+    texts = {"steps": "2, 6", "splits": "", "unit": "timestep", "scheduler": "simple", "shifts": ""}
+    with pytest.raises(Exception, match=sentence):
+        run_node(host_nodes.NODE_CLASS_MAPPINGS["TStitchSigmas"], model=model, **texts)
+
+
+@pytest.mark.parametrize("shift", [1.0, 5.0])
+def test_a_list_of_timesteps_is_the_sigmas_of_a_flow_model(host_nodes: ModuleType, shift: float) -> None:
+    """Those of a four-step LoRA of Wan: whatever the shift, they are the noise levels themselves."""
+    node = host_nodes.NODE_CLASS_MAPPINGS["TStitchSigmas"]
+    texts = {"steps": "", "unit": "timestep", "scheduler": "simple", "shifts": ""}
+    listed = {**texts, "splits": "0.875", "timesteps": "1000, 937.5, 833.3, 625"}
+    found, pattern = run_node(node, model=gaussian_model(kind=ModelType.FLOW, shift=shift), **listed)
+    torch.testing.assert_close(found, torch.tensor([1.0, 0.9375, 0.8333, 0.625, 0.0]), rtol=0, atol=1e-6)
+    assert pattern == "1x2 2x2"
+    assert node.validate_inputs(**listed) is True
+
+
+def test_the_timesteps_of_a_discrete_model_are_its_own(host_nodes: ModuleType) -> None:
+    node = host_nodes.NODE_CLASS_MAPPINGS["TStitchSigmas"]
+    model = gaussian_model()
+    found, pattern = run_node(
+        node,
+        model=model,
+        steps="",
+        splits="",
+        unit="timestep",
+        scheduler="simple",
+        shifts="",
+        timesteps="999 749 499 249",
+    )
+    sigmas = model.get_model_object("model_sampling").sigmas
+    torch.testing.assert_close(found[:-1], sigmas[[999, 749, 499, 249]].float(), rtol=1e-3, atol=0)
+    assert pattern == "1x4"
+
+
+@pytest.mark.parametrize(
+    ("texts", "sentence"),
+    [
+        ({"timesteps": "1000, x"}, 'timesteps must be numbers above 0 such as "1000, 937.5, 833.3, 625"'),
+        ({"timesteps": "500, 600"}, "timesteps must fall, as the noise does: 500 comes before 600."),
+        ({"timesteps": "1200, 600"}, "timesteps go down from 1000 for this model, got 1200"),
+        ({"timesteps": "1000, 900"}, "None of the 2 timesteps belongs to stage 2"),
+        ({"timesteps": "1000, 500", "shifts": "5, 8"}, "shifts do not apply to a list of timesteps"),
+    ],
+    ids=str,
+)
+def test_a_bad_list_of_timesteps_is_one_sentence(texts: dict[str, str], sentence: str, host_nodes: ModuleType) -> None:
+    given = {"steps": "", "splits": "0.875", "unit": "timestep", "scheduler": "simple", "shifts": "", **texts}
+    with pytest.raises(Exception, match=sentence):
+        run_node(host_nodes.NODE_CLASS_MAPPINGS["TStitchSigmas"], model=gaussian_model(kind=ModelType.FLOW), **given)
 
 
 @pytest.mark.parametrize(

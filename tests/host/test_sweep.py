@@ -56,6 +56,45 @@ def test_the_ends_of_a_sweep_are_the_stock_sampler(sampler: str) -> None:
     assert [found.small_steps for found in (first, middle, last)] == [0, 4, 8]
 
 
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m"])
+def test_sigmas_are_swept_as_samplercustom_samples_them(sampler: str) -> None:
+    levels = torch.tensor([14.6, 8.0, 3.0, 1.2, 0.5, 0.0])
+    first, middle, last, pattern = run("0, 0.4, 1\n2x1 1x4", sweep(sampler_name=sampler, sigmas=levels, denoise=0.5))
+    small, large = gaussian_model(0.1, 0.5), gaussian_model()
+    custom = extra_nodes("nodes_custom_sampler")
+    (chosen,) = run_node(custom.KSamplerSelect, sampler_name=sampler)
+    expected = {
+        first: large,
+        middle: stitched([small, large], "0.4"),
+        last: small,
+        pattern: stitched([small, large], pattern="2x1 1x4"),
+    }
+    for found, model in expected.items():
+        drawn, _ = run_node(
+            custom.SamplerCustom, model=model, add_noise=True, noise_seed=1, cfg=3.0, positive=conditioning(0.4),
+            negative=conditioning(-0.2), sampler=chosen, sigmas=levels,
+            latent_image={"samples": torch.zeros(2, 4, 6, 5)},
+        )  # fmt: skip
+        assert torch.equal(found.samples, drawn["samples"])
+    assert [found.small_steps for found in (first, middle, last, pattern)] == [0, 2, 5, 4]
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "sentence"),
+    [
+        (torch.tensor([3.0, 4.0, 0.0]), "sigmas must fall from step to step, but 3 comes before 4"),
+        (torch.tensor([3.0]), "sigmas holds no step"),
+        ("fast", "sigmas is of type str, not SIGMAS"),
+    ],
+    ids=["rising", "empty", "text"],
+)
+def test_sigmas_that_cannot_be_swept_are_one_sentence(sigmas: Any, sentence: str) -> None:
+    given = sweep(sigmas=sigmas)
+    with pytest.raises(StitchError, match=sentence):
+        run("0, 0.4", given)
+    assert not calls_of(given.model)
+
+
 def test_fractions_and_patterns_can_be_mixed() -> None:
     found = run("0 0.5; 1\n\n 1x4 2x4 \n2x2 1x4 2x2")
     assert [one.entry.label for one in found] == ["0", "0.5", "1", "1x4 2x4", "2x2 1x4 2x2"]
@@ -112,6 +151,7 @@ def test_a_finished_sweep_is_not_sampled_again() -> None:
         {"positive": conditioning(0.5)},
         {"latent": {"samples": torch.ones(2, 4, 6, 5)}},
         {"small": ModelStage(gaussian_model(0.1, 0.5))},
+        {"sigmas": torch.tensor([14.6, 3.0, 1.0, 0.0])},
     ],
     ids=lambda change: next(iter(change)),
 )

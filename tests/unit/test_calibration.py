@@ -91,8 +91,8 @@ def test_splits_of_several_models_rise() -> None:
 @pytest.mark.parametrize(
     ("errors", "order"),
     [
-        ((0.1, 0.2, 0.3, 0.4), "small-first"),
-        ((0.4, 0.3, 0.2, 0.1), "large-first"),
+        ((0.1, 0.2, 0.3, 0.4), "small first"),
+        ((0.4, 0.3, 0.2, 0.1), "large first"),
         ((0.4, 0.1, 0.2, 0.4), "large-small-large"),
         ((0.2, 0.2, 0.2, 0.2), "either"),
         (ZEROS, "either"),

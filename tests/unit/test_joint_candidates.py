@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tstitch.auto.views import report
-from tstitch.planning.joint.candidates import STOCK, Budgeted, Candidate, fastest_seconds
+from tstitch.planning.joint.candidates import STOCK, Budgeted, Candidate
 from tstitch.planning.joint.edges import Edges, all_pairs, allowed_triples
 from tstitch.planning.joint.record import (
     AutoPlan,
@@ -85,7 +85,7 @@ def test_the_stock_scheduler_takes_as_many_steps_as_fit() -> None:
 
 def test_nothing_is_tried_that_no_model_can_do() -> None:
     assert budgeted(200.0).candidates() == []
-    assert fastest_seconds(COSTS) == 0.1
+    assert budgeted(200.0).fastest_seconds == 0.1
 
 
 def test_only_used_models_are_numbered_and_the_final_one_is_last() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tstitch.errors import StitchError
-from tstitch.planning.joint.edges import Edges, Products, edges_of, nearest_levels, order_of
+from tstitch.planning.joint.edges import Edges, Products, edges_of, error_along, nearest_levels, order_of
 from tstitch.planning.joint.sketch import LARGEST, Sketcher
 from tstitch.planning.plan.problem import Costs
 
@@ -65,6 +65,19 @@ def test_the_errors_of_dpmpp_2m_are_those_of_its_steps() -> None:
                 moved = SIGMAS[stop] / SIGMAS[start] * states[start] - math.expm1(-h) * mixed
                 expected = size(moved - states[stop]) / size(states[-1])
                 assert column[model_before, model] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_error_along_levels_is_the_sum_of_the_steps(order: int) -> None:
+    products = products_of(*vectors())
+    problem = edges_of(products, order).problem([Costs(1)] * MODELS)
+    for levels in ((0, 6), (0, 3, 6), (0, 2, 4, 6), (0, 1, 2, 3, 4, 5, 6)):
+        for model in range(MODELS):
+            rated = problem.rate(levels, (model,) * (len(levels) - 1))
+            assert rated is not None
+            assert error_along(products, levels, model, order) == pytest.approx(rated.error, abs=1e-8)
+    assert edges_of(products, 2).problem([Costs(1)] * MODELS).rate((0, 1, 4, 5, 6), (0,) * 4) is None
+    assert error_along(products, (0, 1, 4, 5, 6), 0, 2) > 0  # a step that plans leave out
 
 
 def test_an_error_at_high_noise_shrinks_on_its_way_to_the_picture() -> None:

@@ -28,9 +28,10 @@ def model_names(node: dict[str, Any]) -> set[str]:
 
 def test_there_is_one_for_every_surface_and_pair() -> None:
     surfaces = {"tstitch", "three_models", "schedule", "guiders", "img2img", "inpaint", "pattern", "shortcut"}
+    surfaces |= {"auto", "budget_plan", "joint_plan"}
     pairs = {"dit_s_dit_xl", "dit_s_b_xl", "dit_s_u_vit", "ldm_s_ldm", "bk_sdm_sd14", "stylised_sd15", "ssd_1b_sdxl"}
     pairs |= {"ssd_1b_sdxl_canny", "ssd_1b_sdxl_lcm", "ssd_1b_sdxl_refiner", "shortcut_4_steps"}
-    pairs |= {"wan21_video", "wan22_video", "lumina_flux"}
+    pairs |= {"wan21_video", "wan22_video", "wan22_own_steps", "lumina_flux"}
     assert {f"starter_{name}" for name in surfaces} | pairs <= {path.stem for path in FILES}
 
 

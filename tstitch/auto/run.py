@@ -25,11 +25,12 @@ from ..host.latents import samples_for
 from ..host.model_options import is_stitched
 from ..planning.calibration.measure import Progress, run_guider
 from ..planning.identity import model_identity
-from ..planning.joint.candidates import Budgeted, Candidate, fastest_seconds
-from ..planning.joint.edges import ORDERS, order_of
+from ..planning.joint.candidates import Budgeted, Candidate, unreachable
+from ..planning.joint.edges import SOLVER_ORDERS, order_of
 from ..planning.joint.measure import FIRST_SEED, LEVELS, Course, FineRuns, Option, seeds_for
 from ..planning.joint.record import AutoPlan, Trial, read_edges, read_plan, write_edges, write_plan
-from ..planning.plan.problem import TICKS, Costs
+from ..planning.plan.problem import TICKS
+from ..planning.plan.request import costs_of
 from ..planning.profile.measure import ProfileJob, is_guided, profile_models, setting_key
 from ..planning.profile.record import Profile
 from ..resolution.model import low_resolution, size_at
@@ -41,6 +42,7 @@ from ..views.similarity import relative_error
 
 REPEATS = 10  # steps that are timed
 HALF = 0.5
+WEAK_CFG = 1.5  # at most; guidance by a weak model (arXiv 2406.02507) wants less than plain guidance
 HELD_OUT = 2  # seeds on which candidates are tried
 UNVERIFIED = "euler"  # tries the candidates of samplers that draw another picture in every schedule
 
@@ -91,33 +93,46 @@ class AutoRun:
     @cached_property
     def options(self) -> list[Option]:
         """The ways to take a step, in run order: the quick ones first, the model itself last."""
-        prompts = (self.positive, self.negative)
         found = []
         if self.small_model is not None:
-            found.append(Option("small_model", ModelStage(self.small_model, *prompts, self.cfg), 1))
-        smaller = self._at_half_size()
-        if smaller is not None:
-            found.append(Option("model at half size", ModelStage(smaller, *prompts, self.cfg), 0))
-        whole = ModelStage(self.model, *prompts, self.cfg)
-        if is_guided(whole):
-            found.append(Option("model without guidance", ModelStage(self.model, *prompts, 1.0), 0))
-            if self.small_model is not None:
-                guided = guided_model(self.model, self.small_model, Guidance(MODES[1]))
-                found.append(Option("model guided by small_model", ModelStage(guided, *prompts, self.cfg), 2))
-        return [*found, Option("model", whole, 0)]
+            found += [*self._half("small_model", self.small_model, 1), self._option("small_model", self.small_model, 1)]
+        half = self._half("model", self.model, 0)
+        whole = self._option("model", self.model, 0)
+        found += half
+        if is_guided(whole.stage):
+            found.append(self._option("model without guidance", self.model, 0, 1.0))
+            found += self._guided(half)
+        return [*found, whole]
 
-    def _at_half_size(self) -> Any:
-        """None where the model, or the latent, cannot be made smaller."""
+    def _option(self, name: str, model: Any, network: int, cfg: float | None = None) -> Option:
+        return Option(name, ModelStage(model, self.positive, self.negative, self.cfg if cfg is None else cfg), network)
+
+    def _half(self, name: str, model: Any, network: int) -> list[Option]:
+        """Nothing where the model, or the latent, cannot be made smaller."""
         shape = samples_for(self.model, self.latent).shape
         if len(shape) not in (4, 5):
-            return None
+            return []
         try:
-            check_resizable("model", self.model)
-            if size_at(HALF, self.model, shape) == tuple(shape[-2:]):
-                return None
+            check_resizable(name, model)
+            if size_at(HALF, model, shape) == tuple(shape[-2:]):
+                return []
         except StitchError:
-            return None
-        return low_resolution(self.model, HALF)
+            return []
+        return [self._option(f"{name} at half size", low_resolution(model, HALF), network)]
+
+    def _guided(self, half: Sequence[Option]) -> list[Option]:
+        """The model with a second answer of the small model, or else of itself at half size."""
+        if self.small_model is not None:
+            name, weak, network = "small_model", self.small_model, 2  # both have to be there
+        elif half:
+            name, weak, network = "itself at half size", half[0].stage.model, 0
+        else:
+            return []
+        as_weak, as_negative = (guided_model(self.model, weak, Guidance(mode)) for mode in MODES)
+        return [
+            self._option(f"model with {name} as weak model", as_weak, network, min(self.cfg, WEAK_CFG)),
+            self._option(f"model guided by {name}", as_negative, network),
+        ]
 
     def plan(self, refresh: bool) -> AutoPlan:
         """Remembered from an earlier queue, or measured and tried now. Raises StitchError."""
@@ -185,9 +200,10 @@ class Planner:
             write_edges(self._folder, self._key, edges)
         networks = tuple(option.network for option in run.options)
         budget = int(base / run.speed_up)
-        found = Budgeted(edges, costs, networks, budget, run.steps, self._stock).candidates()
+        budgeted = Budgeted(edges, costs, networks, budget, run.steps, self._stock)
+        found = budgeted.candidates()
         if not found:
-            raise unreachable(run.speed_up, base / TICKS, costs)
+            raise unreachable(run.speed_up, base / TICKS, budgeted.fastest_seconds)
         names = tuple(option.name for option in run.options)
         return AutoPlan(names, tuple(self._trials(found, measuring)), base / TICKS, run.steps)
 
@@ -211,7 +227,7 @@ class Planner:
         progress = Progress(run.model, total)
         fine = FineRuns(run.options, run.latent, run.course, progress)
         latent = {**run.latent, "samples": samples_for(run.model, run.latent)}
-        name = run.course.sampler_name if run.course.sampler_name in ORDERS else UNVERIFIED
+        name = run.course.sampler_name if run.course.sampler_name in SOLVER_ORDERS else UNVERIFIED
         wanted = [fine.endpoint(seed) for seed in seeds]
         found = []
         for candidate in candidates:
@@ -243,22 +259,6 @@ def run_candidate(
     with stitched_for_one_run(final.model, stages[:-1], stitch) as stitched:
         guider: CFGGuider = replace(final, model=stitched).plain_guider()
         return run_guider(guider, latent, sampler_object(sampler_name), sigmas, seed, callback)
-
-
-def costs_of(profile: Profile) -> tuple[Costs, ...]:
-    loads = 0 if profile.together else 1
-    return tuple(
-        Costs(round(timing.mean * TICKS), round(timing.setup * TICKS), loads * round(timing.load * TICKS))
-        for timing in profile.timings
-    )
-
-
-def unreachable(speed_up: float, base: float, costs: Sequence[Costs]) -> StitchError:
-    quickest = fastest_seconds(costs)
-    return StitchError(
-        f"A speed-up of {speed_up:g} cannot be reached: one step of the quickest model takes {quickest:.3g} s, which is"
-        f" {base / quickest:.2f} times as fast as the run without a plan ({base:.3g} s): lower speed_up."
-    )
 
 
 def plans_folder() -> Path:

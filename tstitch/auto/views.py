@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..planning.joint.candidates import STOCK, Candidate
-from ..planning.joint.edges import ORDERS
+from ..planning.joint.candidates import STOCK
+from ..planning.joint.edges import SOLVER_ORDERS
 from ..planning.joint.record import AutoPlan
-from ..schedule import Schedule
+from ..planning.joint.views import counted, in_words, table
 
 
 def report(plan: AutoPlan, speed_up: float, sampler_name: str, names: Sequence[str]) -> str:
@@ -22,30 +22,21 @@ def report(plan: AutoPlan, speed_up: float, sampler_name: str, names: Sequence[s
     lines = [
         speed,
         "",
-        f"Chosen: {chosen.kind}, {_counted(chosen.steps, 'step')}: {in_words(plan, chosen)}.",
+        f"Chosen: {chosen.kind}, {counted(chosen.steps, 'step')}: {in_words(plan, chosen)}.",
         why(plan),
         "",
         f"pattern {pattern} ({numbered})",
         "sigmas " + ", ".join(f"{sigma:.4g}" for sigma in chosen.sigmas),
         "",
-        *table(plan),
+        *table(plan, "distance"),
     ]
-    if sampler_name not in ORDERS:
+    if sampler_name not in SOLVER_ORDERS:
         unknown = (
             f"The steps of {sampler_name} are counted as those of euler, which also drew the trials: {sampler_name}"
             " itself is not known exactly here."
         )
         lines += ["", unknown]
     return "\n".join(lines)
-
-
-def in_words(plan: AutoPlan, candidate: Candidate) -> str:
-    """Who takes which steps, such as "small_model 1 to 4, model 5 to 9"."""
-    parts = []
-    for interval in Schedule(candidate.owners).intervals:
-        first, last = interval.start + 1, interval.stop
-        parts.append(f"{plan.options[interval.stage]} {first}" + (f" to {last}" if last > first else ""))
-    return ", ".join(parts)
 
 
 def why(plan: AutoPlan) -> str:
@@ -62,21 +53,5 @@ def why(plan: AutoPlan) -> str:
     gain = stock.distance / max(best.distance, 1e-12)
     return (
         f"It came closest to a run of many steps: {best.distance:.3f} from it, {gain:.2f} times as close as the stock"
-        f" scheduler with {_counted(stock.candidate.steps, 'step')} of model alone ({stock.distance:.3f})."
+        f" scheduler with {counted(stock.candidate.steps, 'step')} of model alone ({stock.distance:.3f})."
     )
-
-
-def table(plan: AutoPlan) -> list[str]:
-    """Markdown, a row for each plan that was tried."""
-    rows = [["tried", "steps", "seconds", "distance", "expected", "models"], [":--", "--:", "--:", "--:", "--:", ":--"]]
-    for trial in plan.trials:
-        each = trial.candidate
-        expected = "" if each.error is None else f"{each.error:.3f}"
-        rows.append(
-            [each.kind, str(each.steps), f"{each.seconds:.3g}", f"{trial.distance:.3f}", expected, in_words(plan, each)]
-        )
-    return ["| " + " | ".join(row) + " |" for row in rows]
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")

@@ -20,10 +20,13 @@ from ..host.latents import pack_nested, unpack_nested
 from ..host.memory import keep_pinned
 from ..host.model_options import added_after, remember_options, with_additions
 from ..host.patch_state import PatchState
+from ..schedule import ScheduleSpec
 from .notes import NetworkState
 from .run import SampleCall, Stitch, run_stitched
 
 logger = logging.getLogger("tstitch")
+
+SPEC = "tstitch_schedule"  # attachment of a joined MODEL
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch)
     model = clone_sharing_patches(final_model)
     join, before_join = remember_options(model.model_options), NetworkState.of(model)
     states = [PatchState(each.model_options) for each in (*(stage.model for stage in stages), final_model)]
+    model.set_attachments(SPEC, stitch.spec)
 
     def outer_sample(executor: Any, *args: Any, **kwargs: Any) -> Any:
         template = executor.class_obj
@@ -81,6 +85,11 @@ def stitch_model(final_model: Any, stages: Sequence[ModelStage], stitch: Stitch)
 
     wrap_sampling(model, outer_sample)
     return model
+
+
+def joined_spec(model: Any) -> ScheduleSpec | None:
+    """What a joined MODEL was joined by; None for another."""
+    return model.attachments.get(SPEC)
 
 
 def options_of_the_run(options: dict[str, Any], join: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import re
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import comfy.model_management as mm
@@ -26,7 +26,7 @@ from ..schedule import NUMBER, Schedule, ScheduleSpec, check_splits, check_text,
 from ..stitch.model import ModelStage, stitched_for_one_run
 from ..stitch.report import Report
 from ..stitch.run import Stitch
-from ..trajectory import ksampler_schedule, read_trajectory
+from ..trajectory import check_sampler, check_sigmas, ksampler_schedule, read_trajectory
 
 logger = logging.getLogger("tstitch")
 
@@ -94,6 +94,7 @@ class Sweep:
     latent: dict[str, Any]
     denoise: float
     memory: str
+    sigmas: Tensor | None = None  # in place of steps, scheduler and denoise
 
     def run(self, entries: Sequence[Entry]) -> list[Run]:
         """Sample every entry; runs finished by an earlier or interrupted sweep of the same inputs are reused.
@@ -101,6 +102,8 @@ class Sweep:
         Raises StitchError before anything is sampled if an entry does not fit the run.
         """
         check_single_latent(self.latent)
+        if self.sigmas is not None:
+            check_sigmas("sigmas", self.sigmas)
         schedules = [self._schedule(entry) for entry in entries]
         done = FINISHED.of(self)
         missing = list(dict.fromkeys(schedule.owners for schedule in schedules if schedule.owners not in done))
@@ -110,7 +113,7 @@ class Sweep:
                 self._warm_up({stage for owners in missing for stage in owners})
             for entry, schedule in zip(entries, schedules, strict=True):
                 if schedule.owners not in done:
-                    done[schedule.owners] = self._sample(entry, self.steps, self.denoise, progress.next_run())
+                    done[schedule.owners] = self._sample(entry, progress.next_run())
         except BaseException:
             if done:
                 logger.info(
@@ -122,6 +125,10 @@ class Sweep:
         ]
 
     def _schedule(self, entry: Entry) -> Schedule:
+        sampling = self.model.get_model_object("model_sampling")
+        if self.sigmas is not None:
+            check_sampler(self.sampler_name, self.scheduler)
+            return entry.spec.resolve(read_trajectory(self.sigmas, sampling))
         sampler = KSampler(
             *(self.model, self.steps, self.model.load_device, self.sampler_name, self.scheduler, self.denoise),
             model_options={},
@@ -129,27 +136,30 @@ class Sweep:
         if len(sampler.sigmas) < 2:
             raise StitchError(f"denoise is {self.denoise:g}, so there is nothing to sample: raise it.")
         whole = ksampler_schedule(self.model, self.steps, self.sampler_name, self.scheduler, self.denoise)
-        sampling = self.model.get_model_object("model_sampling")
         return entry.spec.resolve(read_trajectory(sampler.sigmas, sampling, whole))
 
     def _warm_up(self, stages: set[int]) -> None:
         """Load the models and let the device choose its kernels, so that the first run is not slower."""
         fraction = 0.5 if len(stages) == 2 else float(SMALL in stages)  # some schedulers make more than the two steps
-        self._sample(Entry("warm-up", ScheduleSpec(2, (fraction,), "steps")), 2, 1.0, _stop_on_interrupt)
+        short = replace(self, steps=2, denoise=1.0, sigmas=None)
+        short._sample(Entry("warm-up", ScheduleSpec(2, (fraction,), "steps")), _stop_on_interrupt)
 
-    def _sample(self, entry: Entry, steps: int, denoise: float, callback: Callable[..., None]) -> tuple[Tensor, float]:
-        """As the host's KSampler samples."""
-        whole = ksampler_schedule(self.model, steps, self.sampler_name, self.scheduler, denoise)
+    def _sample(self, entry: Entry, callback: Callable[..., None]) -> tuple[Tensor, float]:
+        """As the host's KSampler samples, or SamplerCustom where there are sigmas."""
+        whole = None
+        if self.sigmas is None:
+            whole = ksampler_schedule(self.model, self.steps, self.sampler_name, self.scheduler, self.denoise)
         stitch = Stitch(entry.spec, self.memory, NAMES, Report.of(NAMES), whole)
         with stitched_for_one_run(self.model, [self.small], stitch) as stitched:
             latent_image = samples_for(stitched, self.latent)
             noise = comfy.sample.prepare_noise(latent_image, self.seed, self.latent.get("batch_index"))
             started = time.perf_counter()
             samples = comfy.sample.sample(
-                *(stitched, noise, steps, self.cfg, self.sampler_name, self.scheduler),
+                *(stitched, noise, self.steps, self.cfg, self.sampler_name, self.scheduler),
                 *(self.positive, self.negative, latent_image),
-                denoise=denoise,
+                denoise=self.denoise,
                 noise_mask=self.latent.get("noise_mask"),
+                sigmas=None if self.sigmas is None else self.sigmas.to(stitched.load_device),
                 callback=callback,
                 disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
                 seed=self.seed,

@@ -23,10 +23,9 @@ from ...checks.compatibility import check_run, parts_of
 from ...checks.inputs import check_conditioning, check_latent, check_model, check_single_latent
 from ...errors import StitchError
 from ...host.latents import samples_for
-from ...host.model_options import is_stitched
 from ...host.noise_levels import Conversion, Mixing, conversion
 from ...schedule import LEVEL_TOLERANCE, Trajectory
-from ...stitch.model import ModelStage
+from ...stitch.model import ModelStage, joined_spec
 from ...trajectory import check_sampler, check_sigmas, read_trajectory
 from ...views.similarity import Spectrum, cosine_similarity, norms, relative_error, spectrum
 from ..identity import model_identity, model_name
@@ -289,7 +288,7 @@ def check_inputs(names: Sequence[str], parts: Sequence[ModelStage], latent: Any)
     """Raise StitchError for a value of the wrong type, or a MODEL that is stitched already."""
     for name, part in zip(names, parts, strict=True):
         check_model(name, part.model)
-        if is_stitched(part.model):
+        if joined_spec(part.model) is not None:
             raise StitchError(
                 f"{name} is joined of several models already, by Multi-Model Schedule: connect the models that go into"
                 " it instead."

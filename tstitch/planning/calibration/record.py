@@ -14,12 +14,13 @@ from typing import Any
 
 from ...errors import StitchError
 from ...schedule import MAX_STAGES
+from ..joint.record import StepErrors
 from ..records import ModelMark, is_number
 
 FORMAT = "tstitch-calibration"
 VERSION = 1
 
-ORDERS = ("small-first", "large-small-large", "large-first", "either")
+ORDERS = ("small first", "large-small-large", "large first", "either")
 LARGEST_LOG = 300  # of an amplitude: that of the largest float32 is 89
 CLEARLY_MORE = 1.1  # times as large, so that an order is worth a choice
 
@@ -51,6 +52,7 @@ class Calibration:
     small_cfg: float  # of all models but the base model
     frequencies: tuple[float, ...] = ()  # centres of the bands, 1 = the highest the latent can hold
     log_amplitude: tuple[Rows, ...] = ()  # [model][step][band]: natural log of the mean amplitude of x0
+    step_errors: StepErrors | None = None  # for joint plans, where they were recorded
 
     def __post_init__(self) -> None:
         for problem in _problems(self):
@@ -116,9 +118,12 @@ class Calibration:
             )
         try:
             found.setdefault("small_cfg", found["cfg"])  # absent in the first files
+            found.setdefault("step_errors", None)  # absent where none were recorded
             values = {field.name: _frozen(found[field.name]) for field in fields(cls)}
             values["models"] = tuple(ModelMark(**mark) for mark in found["models"])
-        except (KeyError, TypeError) as error:
+            if found["step_errors"] is not None:
+                values["step_errors"] = StepErrors.from_json(found["step_errors"], len(values["models"]))
+        except (KeyError, TypeError, ValueError) as error:
             raise StitchError(f"The calibration is damaged ({error}): calibrate again, or take another file.") from None
         return cls(**values)
 

@@ -14,10 +14,10 @@ from .record import Calibration
 CURVES = 5  # noise levels in the frequency figure
 
 MEANINGS = {
-    "small-first": "it is closest to the base model in the early, noisy steps, so let it start",
+    "small first": "it is closest to the base model in the early, noisy steps, so let it start",
     "large-small-large": "it is closest to the base model in the middle, so try a pattern that leaves both ends to the"
     " base model",
-    "large-first": "it is closest to the base model in the late steps, so try a pattern in which the base model starts",
+    "large first": "it is closest to the base model in the late steps, so try a pattern in which the base model starts",
     "either": "its error hardly depends on the step, so any order will do",
 }
 
@@ -103,6 +103,12 @@ def report(calibration: Calibration, tolerance: float) -> str:
     if len(calibration.models) > 2:
         splits = ", ".join(f"{split:.4g}" for split in calibration.splits_within(tolerance))
         parts.append(f"splits of all models for Multi-Model Schedule: {splits}")
+    if calibration.step_errors is not None:
+        recorded = calibration.step_errors
+        parts.append(
+            f"Steps between {len(recorded.planned.sigmas)} noise levels are recorded for plans of steps and models, on"
+            f" {_counted(recorded.samples, 'sample')} and {recorded.held_out_samples} others."
+        )
     return "\n\n".join(parts)
 
 

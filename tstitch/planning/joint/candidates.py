@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from ...errors import StitchError
 from ...schedule import Schedule
-from ..plan.problem import TICKS, Costs
+from ..plan.problem import GRAINS, TICKS, Costs
 from .edges import Edges, nearest_levels
 from .problem import JointChoice, JointProblem
-from .solve import best_within
+from .solve import best_within, fastest_within
 
 STOCK = "stock scheduler"
 
@@ -49,13 +50,26 @@ class Budgeted:
     budget: int  # ticks
     steps: int  # of the stock scheduler in a run without a plan
     stock: Callable[[int], Sequence[float]]  # its levels, by the number of steps
+    small_first: bool = False  # in all plans, not only in those that say so
+    stock_error: Callable[[int], float | None] | None = None  # what it loses, where that is known beforehand
 
     @property
     def last(self) -> int:
         return len(self.costs) - 1
 
     def problem(self, power: float = 1.0, small_first: bool = False) -> JointProblem:
-        return self.edges.problem(self.costs, power, small_first, self.networks)
+        return self.edges.problem(self.costs, power, small_first or self.small_first, self.networks)
+
+    @property
+    def fastest_seconds(self) -> float:
+        """Of the quickest run of all: one step of the quickest model."""
+        return (
+            min(
+                cost.step + cost.setup + cost.load * (self.networks[model] != self.networks[self.last])
+                for model, cost in enumerate(self.costs)
+            )
+            / TICKS
+        )
 
     def candidates(self) -> list[Candidate]:
         """All within the budget, without repetitions; the joint plan first. Empty where nothing is quick enough."""
@@ -66,15 +80,28 @@ class Budgeted:
             self._of("joint plan, small models first", whole, best_within(self.problem(small_first=True), self.budget)),
             self._models_on_stock_levels(whole),
             self._steps_alone(whole),
-            self._stock(whole),
+            self._stock(),
         ]
-        distinct: dict[tuple[object, ...], Candidate] = {}
-        for each in found:
-            if each is not None:
-                same = distinct.setdefault((each.sigmas, each.owners), each)
-                if each.kind == STOCK:  # a plan that comes to the same is none
-                    distinct[each.sigmas, each.owners] = replace(same, kind=STOCK)
-        return list(distinct.values())
+        return _distinct(found)
+
+    def within_error(self, most: float) -> Candidate | None:
+        """The quickest plan that is expected to lose no more."""
+        whole = self.problem()
+        return self._of("joint plan", whole, fastest_within(whole, round(most * GRAINS)))
+
+    def stock_within_error(self, most: float) -> Candidate | None:
+        """The scheduler with as few steps as lose no more."""
+        for steps in range(1, self.steps + 1):
+            candidate = self._stock_of(steps)
+            if candidate.error is not None and candidate.error <= most:
+                return candidate
+        return None
+
+    def ladder(self, budgets: Sequence[int]) -> list[Candidate]:
+        """The joint plan for each budget that has one."""
+        whole = self.problem()
+        found = [self._of("joint plan", whole, best_within(whole, budget)) for budget in budgets]
+        return [each for each in found if each is not None]
 
     def _of(self, kind: str, problem: JointProblem, choice: JointChoice | None) -> Candidate | None:
         """Rated by `problem`, where `choice` may come from another measure."""
@@ -106,20 +133,36 @@ class Budgeted:
             return None
         return self._of("noise levels alone", whole, choice._replace(owners=(self.last,) * choice.steps))
 
-    def _stock(self, whole: JointProblem) -> Candidate | None:
+    def _stock(self) -> Candidate | None:
         """The scheduler with fewer steps of the finishing model."""
         cost = self.costs[self.last]
         steps = min((self.budget - cost.setup) // cost.step, self.steps)
-        if steps < 1:
-            return None
-        sigmas = tuple(self.stock(steps))
+        return None if steps < 1 else self._stock_of(steps)
+
+    def _stock_of(self, steps: int) -> Candidate:
+        sigmas, cost = tuple(self.stock(steps)), self.costs[self.last]
         owners = (self.last,) * (len(sigmas) - 1)
-        levels = nearest_levels(self.edges.sigmas, sigmas)
-        rated = None if levels is None else whole.rate(levels, owners)
         seconds = (cost.setup + cost.step * len(owners)) / TICKS
+        if self.stock_error is not None:
+            return Candidate(STOCK, sigmas, owners, seconds, self.stock_error(steps))
+        levels = nearest_levels(self.edges.sigmas, sigmas)
+        rated = None if levels is None else self.problem().rate(levels, owners)
         return Candidate(STOCK, sigmas, owners, seconds, None if rated is None else rated.error)
 
 
-def fastest_seconds(costs: Sequence[Costs]) -> float:
-    """Of the quickest run of all: one step of the quickest model."""
-    return min(cost.step + cost.setup for cost in costs) / TICKS
+def _distinct(found: Sequence[Candidate | None]) -> list[Candidate]:
+    distinct: dict[tuple[object, ...], Candidate] = {}
+    for each in found:
+        if each is not None:
+            same = distinct.setdefault((each.sigmas, each.owners), each)
+            if each.kind == STOCK:  # a plan that comes to the same is none
+                distinct[each.sigmas, each.owners] = replace(same, kind=STOCK)
+    return list(distinct.values())
+
+
+def unreachable(speed_up: float, base: float, quickest: float) -> StitchError:
+    """base, quickest: seconds of the run without a plan, and of the quickest one."""
+    return StitchError(
+        f"A speed-up of {speed_up:g} cannot be reached: one step of the quickest model takes {quickest:.3g} s, which is"
+        f" {base / quickest:.2f} times as fast as the run without a plan ({base:.3g} s): lower the speed-up."
+    )

@@ -21,13 +21,13 @@ from .graph import Floats
 from .problem import Ints, JointProblem
 
 #: Solvers whose steps are known exactly, with the predictions that a step reads; all others count as euler.
-ORDERS = {"euler": 1, "ddim": 1, "dpmpp_2m": 2}
+SOLVER_ORDERS = {"euler": 1, "ddim": 1, "dpmpp_2m": 2}
 LEAST, MOST = 0.4, 2.0  # of a step in the logarithm of sigma over the one before it, for solvers of second order
 LARGEST = 1e3  # error that is counted: a thousand times the picture is as bad as any
 
 
 def order_of(sampler: str) -> int:
-    return ORDERS.get(sampler, 1)
+    return SOLVER_ORDERS.get(sampler, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +121,17 @@ def edges_of(products: Products, order: int) -> Edges:
                 " that prompt and latent belong to it."
             )
     return Edges(products.sigmas, pairs, alone, triples, after)
+
+
+def error_along(products: Products, levels: Sequence[int], model: int, order: int) -> float:
+    """The sum over the steps of one model through `levels`, also where `allowed_triples` leaves some out."""
+    pairs = np.array(list(pairwise(levels)), np.int64)
+    alone = _errors(products, *_euler(products, pairs, model))
+    if order == 1 or len(pairs) < 3:
+        return float(alone.sum())
+    triples = np.array([levels[place : place + 3] for place in range(len(levels) - 3)], np.int64)
+    after = _errors(products, *_second_order(products, triples, model, model))
+    return float(alone[0] + after.sum() + alone[-1])
 
 
 def _euler(products: Products, pairs: Ints, model: int) -> tuple[Ints, list[tuple[Ints, Floats]]]:

@@ -47,10 +47,13 @@ class Course:
     sampler_name: str
     scheduler: str
     denoise: float = 1.0
+    own: Tensor | None = None  # levels in place of the scheduler's
 
     def sigmas(self, model: Any, steps: int) -> Tensor:
-        """The levels that the host's KSampler takes. Raises StitchError."""
+        """The levels that the host's KSampler takes, or as dense as the own ones. Raises StitchError."""
         check_sampler(self.sampler_name, self.scheduler)
+        if self.own is not None:
+            return resampled(self.own, steps)
         sampler = KSampler(
             *(model, steps, model.load_device, self.sampler_name, self.scheduler, self.denoise), model_options={}
         )
@@ -60,10 +63,15 @@ class Course:
 
     def fine_sigmas(self, model: Any) -> Tensor:
         """Many levels that fall to 0 without a repetition. Raises StitchError where the schedule has too few."""
-        sigmas = self.sigmas(model, LEVELS)
+        sigmas = self.sigmas(model, LEVELS if self.own is None else multiple_of(len(self.own) - 1))
         levels = [float(sigma) for sigma in sigmas]
         falling = [0, *(place for place, (before, now) in enumerate(pairwise(levels), 1) if now < before)]
         if len(falling) <= LEAST_LEVELS or levels[-1] > 0:
+            if self.own is not None:
+                raise StitchError(
+                    f"The sigmas end at {levels[-1]:g}, but a run that is planned ends at 0: connect those of a whole"
+                    " run."
+                )
             raise StitchError(
                 f"The scheduler {self.scheduler} gives {len(falling)} noise levels down to {levels[-1]:g} here, too few"
                 " to plan with: choose another, such as simple."
@@ -71,9 +79,25 @@ class Course:
         return sigmas[falling]
 
 
-def seeds_for(latent: dict[str, Any]) -> int:
+def multiple_of(steps: int) -> int:
+    """About LEVELS, so that the levels of that many steps are among them."""
+    return steps * max(1, round(LEVELS / steps)) if steps <= LEVELS else LEVELS
+
+
+def resampled(sigmas: Tensor, steps: int) -> Tensor:
+    """Levels of a run with another number of steps, in between those of `sigmas`."""
+    levels = [float(sigma) for sigma in sigmas]
+    found = []
+    for step in range(steps + 1):
+        place = step * (len(levels) - 1) / steps
+        below = min(int(place + 1e-9), len(levels) - 2)
+        found.append(levels[below] + (place - below) * (levels[below + 1] - levels[below]))
+    return torch.tensor([*found[:-1], levels[-1]], dtype=torch.float32)
+
+
+def seeds_for(latent: dict[str, Any], samples: int | None = None) -> int:
     """Runs to average over: every item of a batch is a sample too."""
-    return max(1, -(-SAMPLES // int(latent["samples"].shape[0])))
+    return max(1, -(-(SAMPLES if samples is None else samples) // int(latent["samples"].shape[0])))
 
 
 class FineSampler(RecordingSampler):
@@ -147,6 +171,10 @@ class FineRuns:
         guider = self._options[-1].stage.plain_guider()
         callback = None if self._progress is None else self._progress.sampling_callback
         return run_guider(guider, self._latent, sampler_object(TEACHER), self.sigmas, seed, callback)
+
+    @property
+    def samples(self) -> int:
+        return self._samples
 
     def products(self) -> Products:
         table = self._sums / self._samples

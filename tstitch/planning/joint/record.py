@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +89,86 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
+@dataclass(frozen=True)
+class EdgeTable:
+    """Edges as plain values."""
+
+    sigmas: tuple[float, ...]
+    models: int
+    alone: str  # float32 in base64
+    after: str | None
+
+    @classmethod
+    def of(cls, edges: Edges) -> EdgeTable:
+        after = None if edges.after is None else _to_text(edges.after)
+        return cls(edges.sigmas, edges.models, _to_text(edges.alone), after)
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> EdgeTable:
+        """Raises KeyError, TypeError or ValueError where `found` is something else."""
+        table = cls(tuple(found["sigmas"]), int(found["models"]), found["alone"], found["after"])
+        table.edges()
+        return table
+
+    def edges(self) -> Edges:
+        """Raises TypeError or ValueError for damaged numbers."""
+        sigmas = self.sigmas
+        if not sigmas or not all(map(is_number, sigmas)) or sigmas[-1] != 0:
+            raise ValueError("sigmas")
+        if any(later >= earlier for earlier, later in pairwise(sigmas)):
+            raise ValueError("sigmas")
+        pairs = all_pairs(len(sigmas))
+        alone = _from_text(self.alone).reshape(self.models, len(pairs))
+        if self.after is None:
+            return Edges(sigmas, pairs, alone)
+        triples = allowed_triples(sigmas)
+        after = _from_text(self.after).reshape(self.models, self.models, len(triples))
+        return Edges(sigmas, pairs, alone, triples, after)
+
+
+@dataclass(frozen=True)
+class StockRun:
+    """The scheduler itself with some number of steps of the finishing model."""
+
+    sigmas: tuple[float, ...]
+    error: float | None  # as the steps of a plan add up; None where its levels are too close to tell apart
+    held_out_error: float | None
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> StockRun:
+        """Raises KeyError, TypeError or ValueError where `found` is something else."""
+        sigmas, errors = tuple(found["sigmas"]), (found["error"], found["held_out_error"])
+        if len(sigmas) < 2 or not all(map(is_number, (*sigmas, *(error for error in errors if error is not None)))):
+            raise ValueError("stock")
+        return cls(sigmas, *errors)
+
+
+@dataclass(frozen=True)
+class StepErrors:
+    """What a joint plan is made from: the errors of all steps between many levels, on two sets of samples."""
+
+    planned: EdgeTable
+    held_out: EdgeTable  # of other seeds, on which plans are compared
+    stock: tuple[StockRun, ...]  # by the number of steps, from 1
+    networks: tuple[int, ...]  # of each model: a switch between models of one number loads nothing
+    samples: int
+    held_out_samples: int
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any], models: int) -> StepErrors:
+        """Raises KeyError, TypeError or ValueError where `found` is something else, or not of so many models."""
+        planned, held_out = (EdgeTable.from_json(found[name]) for name in ("planned", "held_out"))
+        networks = tuple(map(int, found["networks"]))
+        if not (planned.models == held_out.models == len(networks) == models and planned.sigmas == held_out.sigmas):
+            raise ValueError("models")
+        if (planned.after is None) != (held_out.after is None):
+            raise ValueError("solver")
+        stock = tuple(map(StockRun.from_json, found["stock"]))
+        return cls(planned, held_out, stock, networks, int(found["samples"]), int(found["held_out_samples"]))
+
+
 def write_edges(folder: Path, key: Mapping[str, Any], edges: Edges) -> None:
-    after = None if edges.after is None else _to_text(edges.after)
-    content = {"sigmas": edges.sigmas, "models": edges.models, "alone": _to_text(edges.alone), "after": after}
-    write_record(folder, "edges", key, content)
+    write_record(folder, "edges", key, asdict(EdgeTable.of(edges)))
 
 
 def read_edges(folder: Path, key: Mapping[str, Any]) -> Edges | None:
@@ -99,24 +176,11 @@ def read_edges(folder: Path, key: Mapping[str, Any]) -> Edges | None:
     if found is None:
         return None
     try:
-        return _edges(found)
+        return EdgeTable.from_json(found).edges()
     except (KeyError, TypeError, ValueError) as error:
         path = record_path(folder, "edges", key)
         logger.warning("T-Stitch ignores %s (its numbers are damaged: %s) and measures again.", path, error)
         return None
-
-
-def _edges(found: Mapping[str, Any]) -> Edges:
-    """Raises KeyError, TypeError or ValueError where `found` is something else."""
-    sigmas, models = tuple(found["sigmas"]), int(found["models"])
-    if not sigmas or not all(map(is_number, sigmas)) or sigmas[-1] != 0:
-        raise ValueError("sigmas")
-    pairs = all_pairs(len(sigmas))
-    alone = _from_text(found["alone"]).reshape(models, len(pairs))
-    if found["after"] is None:
-        return Edges(sigmas, pairs, alone)
-    triples = allowed_triples(sigmas)
-    return Edges(sigmas, pairs, alone, triples, _from_text(found["after"]).reshape(models, models, len(triples)))
 
 
 def _to_text(values: Floats) -> str:

@@ -67,11 +67,7 @@ class Request:
     def _costs(self) -> tuple[Costs, ...]:
         if self.profile is None:  # models are connected in the order of their size
             return tuple(Costs(number * TICKS) for number in range(1, len(self.models) + 1))
-        loads = 0 if self.profile.together else 1
-        return tuple(
-            Costs(ticks(timing.mean), ticks(timing.setup), loads * ticks(timing.load))
-            for timing in self.profile.timings
-        )
+        return costs_of(self.profile)
 
     def _errors(self) -> tuple[tuple[int, ...], ...]:
         """Of a whole run, so a mean over the steps: [model][step]."""
@@ -156,6 +152,13 @@ def front(choices: Sequence[Choice]) -> tuple[Choice, ...]:
         if choice == choices[0] or not kept or choice.grains < min(other.grains for other in kept):
             kept.append(choice)
     return tuple(kept)
+
+
+def costs_of(profile: Profile) -> tuple[Costs, ...]:
+    loads = 0 if profile.together else 1
+    return tuple(
+        Costs(ticks(timing.mean), ticks(timing.setup), loads * ticks(timing.load)) for timing in profile.timings
+    )
 
 
 def ticks(seconds: float) -> int:
