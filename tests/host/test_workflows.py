@@ -151,7 +151,7 @@ def difference(strip: np.ndarray, expected: np.ndarray) -> float:
 @pytest.mark.skipif(ON_GPU, reason="half precision differs from the stored pictures by more")
 def test_the_comparison_sees_one_step_that_moved(server: Server, object_info: dict[str, Any]) -> None:
     """What the tolerance lets pass is less than what the smallest change of a setting does."""
-    path = RELEASED / "0.1.0" / "starter_tstitch.json"
+    path = RELEASED / "0.2.0" / "starter_tstitch.json"
     prompt = to_prompt(read(path), object_info)
     changed = with_inputs(prompt, nodes_of_type(prompt, "TStitchKSampler")[0], fraction=0.45)
     expected = np.asarray(Image.open(path.with_suffix(".png")), dtype=float)
