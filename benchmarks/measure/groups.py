@@ -20,6 +20,12 @@ AFTER_S = replace(WEAK_S, start=RULE)  # while S draws, it would guide itself
 TUNED = {name: Part(f"S trained on, {name}", file=f"starter_s_{name.replace(' ', '_')}.safetensors")
          for name in ("all steps", "own steps")}  # fmt: skip
 
+#: Models that plans choose from, the small ones first.
+PLANNED_SETS: dict[str, tuple[Part, ...]] = {
+    "joint plan": (S_HALF, S, HALF, Part("XL", guide=Guide(S, "cheap negative")), XL),
+    "planned steps": (XL,),
+}
+
 #: What is asked first, in the order of the summary: 20 guided steps of XL become these.
 SUMMARY: dict[str, Setting] = {
     "two models: the first 40 % of the steps by S": stitched((S, XL), RULE),
@@ -170,6 +176,24 @@ def planned() -> list[Setting]:
     return list(dict.fromkeys(rows))
 
 
+def joint() -> list[Setting]:
+    """Plans of steps, levels and models (`joint`), and what saves as much without a plan; guided."""
+    results = read_results("joint")
+    rows = [ALONE]
+    for row in results["rows"] if results else []:
+        parts = PLANNED_SETS[row["method"]]
+        intervals = parse_pattern(row["pattern"], max(2, len(parts)))
+        used = sorted({model for model, _ in intervals})
+        owners = tuple(used.index(model) for model, steps in intervals for _ in range(steps))
+        chosen = tuple(parts[min(model, len(parts) - 1)] for model in used)
+        plan = f"{row['method']} {row['speed']:g}x"
+        rows.append(Setting(chosen, owners, levels=tuple(row["levels"]), plan=plan))
+    steps = [stitched((XL,), steps=count) for count in (13, 10, 7, 5, 3)]
+    fixed = [stitched((S, XL), RULE, steps=count) for count in (20, 14, 10, 7, 5)]
+    both = [replace(stitched((S, XL), RULE, steps=count), cfg=1.3, guide=AFTER_S) for count in (20, 14, 10, 7, 5)]
+    return list(dict.fromkeys([*rows, *steps, *fixed, *both]))
+
+
 GROUPS: dict[str, Group] = {
     "main": Group("the rows of the README", main, 17),
     "models": Group("each model alone", models, 5),
@@ -184,5 +208,6 @@ GROUPS: dict[str, Group] = {
     "shortcut": Group("1 to 128 steps of the Shortcut model", shortcut, 5),
     "interval": Group("S trained on for its own steps", interval, 15),
     "above_native": Group("pictures twice as large as trained for", above_native, 6, samples=500),
+    "joint": Group("steps, levels and models planned together, against fewer steps and a fixed split", joint, 12),
     "planned": Group("what planning recommends (after `plan`)", planned, 3),
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from benchmarks.measure import interval, models
+from benchmarks.measure import interval, joint, models
 from benchmarks.measure.groups import GROUPS
 from benchmarks.tools.judge import judge_mark
 from benchmarks.tools.options import Options
@@ -21,7 +21,7 @@ from benchmarks.tools.studio import judge, path_of, studio, weights_of
 
 NAME = "quality"
 #: What some groups measure beside their rows, or need before.
-PREPARED = {"interval": interval.train, "models": models.measure}
+PREPARED = {"interval": interval.train, "models": models.measure, "joint": joint.main}
 
 
 def measure(name: str, options: Options) -> None:

@@ -221,6 +221,13 @@ SECTIONS: dict[str, Section] = {
         "Pictures of 128 x 128 by XL, which was trained for 64, with a first stage at its own size; scored at 64 x 64.",
         lambda setting: GROUPS["above_native"].settings()[0].seeded(setting.seed)[0],
     ),
+    "joint": quality(
+        "joint",
+        "Everything planned together",
+        "Plans by T-Stitch Calibrate, Profile and Plan for 1.5 to 6 times the speed of XL alone: *joint plan* chooses"
+        " the number of steps, the noise levels and the model of each step (S and XL, both at half size too, and XL"
+        " with its negative by S), *planned steps* the steps of XL alone. Below them fewer steps, and 40 % by S.",
+    ),
     "planned": quality("planned", "Planned", "What T-Stitch Plan recommends (`plan`), drawn."),
     "speed": Section(
         "Seconds of a run",

@@ -19,10 +19,12 @@ class Part:
     model: str  # name for Load Starter Models, or of the weights in `file`
     scale: float = 1.0  # of Low-Resolution Model
     file: str = ""  # of `.train`, in place of the bundled weights
+    guide: Guide | None = None  # of this model's own steps
 
     @property
     def title(self) -> str:
-        return f"{self.model} {self.scale:g}x" if self.scale != 1 else self.model
+        sized = f"{self.model} {self.scale:g}x" if self.scale != 1 else self.model
+        return f"{sized} ({self.guide.title})" if self.guide is not None else sized
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Setting:
     shift: float | None = None  # time shift in place of the models' own
     lift: str = ""  # how low-resolution answers come up, in place of the pack's way: see `studio.LIFTS`
     side: int = LATENT  # of the latents
+    levels: tuple[float, ...] = ()  # noise levels in place of the scheduler's: sigmas, the last one 0
+    plan: str = ""  # what chose the models and the levels
     seed: int = 0
 
     @property
@@ -92,6 +96,7 @@ class Setting:
         words += ["two samplers"] if self.chained else []
         words += [f"shift {self.shift:g}"] if self.shift is not None else []
         words += [self.lift] if self.lift else []
+        words += [self.plan] if self.plan else []
         words += [f"{4 * self.side} pixels"] if self.side != LATENT else []
         return ", ".join(words)
 

@@ -28,7 +28,7 @@ from training.loop import CHECKPOINTS
 from tstitch.schedule import Schedule
 
 BATCH = 250
-EXTRAS = ("nodes_easycache", "nodes_model_advanced")
+EXTRAS = ("nodes_easycache", "nodes_model_advanced", "nodes_custom_sampler")
 
 
 class Drawing(NamedTuple):
@@ -43,7 +43,8 @@ class Drawing(NamedTuple):
 
 def weights_of(setting: Setting) -> list[str]:
     """Every weight file in use but the VAE, as `path_of` reads them."""
-    parts = [*setting.parts, *([setting.guide.weak] if setting.guide else [])]
+    guides = [guide for guide in (setting.guide, *(part.guide for part in setting.parts)) if guide is not None]
+    parts = [*setting.parts, *(guide.weak for guide in guides)]
     return list(dict.fromkeys(part.file or part.model for part in parts))
 
 
@@ -118,6 +119,8 @@ class Studio:
         model = models[0] if len(models) == 1 else joined(self.nodes, models, setting.pattern, "keep")
         if setting.guide is not None:
             model = self._guided(model, setting.guide, setting.shift)
+        if setting.levels:
+            return self._along(setting, model, positive, negative, latent, seed)
         return self.nodes["KSampler"]().sample(model, seed, latent_image=latent, **inputs)[0]
 
     def model(self, part: Part, shift: float | None = None) -> Any:
@@ -128,7 +131,9 @@ class Studio:
         model = self.models[whole]
         if shift is not None:
             (model,) = self.nodes["ModelSamplingSD3"]().patch(model, shift)
-        return self.nodes["TStitchLowResolution"].execute(model, part.scale).result[0] if part.scale != 1 else model
+        if part.scale != 1:
+            (model,) = self.nodes["TStitchLowResolution"].execute(model, part.scale).result
+        return model if part.guide is None else self._guided(model, part.guide, shift)
 
     def _load(self, part: Part) -> Any:
         """The network runs in bfloat16, everything around it in float32; its passes are counted."""
@@ -149,6 +154,12 @@ class Studio:
     def _guided(self, model: Any, guide: Guide, shift: float | None) -> Any:
         node, weak = self.nodes["TStitchGuidance"], self.model(guide.weak, shift)
         return node.execute(model, weak, guide.mode, guide.start, guide.end, "keep").result[0]
+
+    def _along(self, setting: Setting, model: Any, positive: Any, negative: Any, latent: Any, seed: int) -> Any:
+        """Over the setting's own levels."""
+        sampler, levels = self.nodes["KSamplerSelect"].execute(setting.sampler).result[0], torch.tensor(setting.levels)
+        custom = self.nodes["SamplerCustom"]
+        return custom.execute(model, True, seed, setting.cfg, positive, negative, sampler, levels, latent).result[0]
 
     def _chain(self, setting: Setting, models: list[Any], latent: Any, seed: int, inputs: dict[str, Any]) -> Any:
         """What people do without this pack: one KSampler (Advanced) per interval, handing the noise on."""
