@@ -38,12 +38,12 @@ class Planner:
         no_class = self.nodes["TStitchClassLabel"].GET_SCHEMA().inputs[2].options[0]
         positive, negative, latent = self.nodes["TStitchClassLabel"].execute(last, labels, no_class).result
         self.inputs = {"positive": positive, "negative": negative, "latent_image": latent}
-        run = {"seed": SEED, "seeds": 1, "steps": STEPS, "tolerance": 0.1, "record_steps": True}
+        run: dict[str, Any] = {"seed": SEED, "seeds": 1, "steps": STEPS, "tolerance": 0.1, "record_steps": True}
         run |= {"cfg": ALONE.cfg, "sampler_name": ALONE.sampler, "scheduler": ALONE.scheduler}
         started = time.perf_counter()
         self.calibration = self.nodes["TStitchCalibrate"].execute(**self.models, **self.inputs, **run).result[0]
         self.seconds = time.perf_counter() - started
-        timing = {"cfg": ALONE.cfg, "repeats": 10, "refresh": True}
+        timing: dict[str, Any] = {"cfg": ALONE.cfg, "repeats": 10, "refresh": True}
         self.profile = self.nodes["TStitchProfile"].execute(**self.models, **self.inputs, **timing).result[0]
 
     def plan(self, speed: float) -> dict[str, Any]:
