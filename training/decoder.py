@@ -16,7 +16,7 @@ from training.device import DEVICE, autocast, to_device
 from training.latents import VAE_PATH, dequantized, load_latents
 from training.loop import Schedule, Trainer
 
-SCHEDULE = Schedule(images=112_000, batch=16, warmup=1_600, hold=0.3)
+SCHEDULE = Schedule(images=96_000, batch=16, warmup=1_600, hold=0.3)
 FACTOR = 4  # pixels a side of a latent
 HALF_EVERY = 8  # each eighth step is of halved pictures
 
