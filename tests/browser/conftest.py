@@ -19,6 +19,13 @@ from playwright.sync_api import expect
 from scripts.browser import VUE_NODES, ComfyPage, change_setting, running_browser, write_settings
 from scripts.server import Server, free_port, page_scripts, running_server
 
+#: Workflows of others are opened too: their models and packs are not there.
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.Workflow.ShowMissingModelsWarning": False,
+    "Comfy.Workflow.ShowMissingNodesWarning": False,
+}
+
 expect.set_options(timeout=120_000)  # milliseconds: the machine may be busy
 
 
@@ -41,7 +48,7 @@ def renderers() -> list[Any]:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     base = tmp_path_factory.mktemp("base")
-    write_settings(base, {"Comfy.TutorialCompleted": True, "Comfy.Workflow.ShowMissingModelsWarning": False})
+    write_settings(base, SETTINGS)
     # Previews on, so that the tests see whether ours leave them alone.
     arguments = ("--preview-method", "latent2rgb")
     host = Path(os.environ["COMFYUI_PATH"])
