@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +15,7 @@ from tstitch.pairs import library
 from tstitch.pairs.facts import ModelFacts, facts_of
 from tstitch.pairs.families import families
 from tstitch.pairs.fit import EQUALS, FINISHES, STARTS, fit, size_text, speed_up
-from tstitch.pairs.header import read_header
+from tstitch.pairs.header import MOST_HEADER_BYTES, read_header
 from tstitch_testing import architectures
 from tstitch_testing.model_folder import at_real_width, bksdm_shapes, write_header, write_model_folder
 
@@ -220,6 +221,18 @@ def test_a_bad_header_is_refused_in_one_sentence(tmp_path: Path, content: bytes)
     path.write_bytes(content)
     with pytest.raises(StitchError, match=r"^The file x\.safetensors .+\.$|^The file x\.safetensors .+ again$"):
         facts_of(read_header(path, path.name))
+
+
+def test_a_header_beyond_the_limit_of_the_format_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    with path.open("wb") as file:
+        file.write((MOST_HEADER_BYTES + 1).to_bytes(8, "little"))
+        file.truncate(MOST_HEADER_BYTES + 100)  # the disk holds none of it
+    tracemalloc.start()
+    with pytest.raises(StitchError, match=r"^The file x\.safetensors is no safetensors file"):
+        read_header(path, path.name)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
 
 
 def test_a_missing_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
