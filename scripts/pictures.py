@@ -64,7 +64,7 @@ def take_all(address: str, nodes: list[str]) -> None:
 
 def hide_everything_but_the_canvas(page: ComfyPage) -> None:
     page.page.add_style_tag(
-        content=".comfyui-body-top, .side-tool-bar-container, .p-panel, .minimap { display: none; }"
+        content=".comfyui-body-top, .side-tool-bar-container, .p-panel, .minimap, .p-toast { display: none; }"
     )
     page.evaluate("() => { app.canvas.show_info = false; app.canvas.background_image = null; }")
 
