@@ -103,5 +103,18 @@ const driver = {
     app.canvas.centerOnNode(this.locate(id));
     app.canvas.setDirty(true, true);
   },
+
+  /** Put the view so that these nodes, with an edge around them, fill a rectangle of the window. */
+  fit(ids, [left, top, width, height], edge) {
+    const boxes = ids.map((id) => this.locate(id).getBounding());
+    const [x, y] = [0, 1].map((side) => Math.min(...boxes.map((box) => box[side])) - edge);
+    const [right, bottom] = [0, 1].map((side) => Math.max(...boxes.map((box) => box[side] + box[side + 2])) + edge);
+    const view = app.canvas.ds;
+    const rect = app.canvas.canvas.getBoundingClientRect();
+    view.scale = Math.min(width / (right - x), height / (bottom - y));
+    view.offset[0] = (left - rect.left + width / 2) / view.scale - (x + right) / 2;
+    view.offset[1] = (top - rect.top + height / 2) / view.scale - (y + bottom) / 2;
+    app.canvas.setDirty(true, true);
+  },
 };
 window.driver = driver;

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,8 +17,9 @@ from devtools.chromium import find_chromium
 from devtools.project import PACK
 from scripts.workflow import Json
 
-READY_SECONDS = 90
-RUN_SECONDS = 300
+READY_SECONDS = 300
+RUN_SECONDS = 900
+STATE_SECONDS = 120  # until it is said that a state is not reached: the machine may be busy
 SETTLE_FRAMES = 5  # the page draws, and renders its Vue parts, a few frames after a change
 AUTOSAVE_MILLISECONDS = 900
 UNDO_MILLISECONDS = 100  # newer pages count what changes this soon after a step as a part of it
@@ -84,6 +85,13 @@ def change_setting(address: str, name: str, value: object) -> None:
         pass
 
 
+def write_settings(base: Path, settings: Json) -> None:
+    """What the page of a server with this base folder starts with."""
+    path = base / "user" / "default" / "comfy.settings.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(settings), encoding="utf-8")
+
+
 class ComfyPage:
     """One tab. Node ids are execution ids: "7", or "2:1" for node 1 inside the subgraph node 2."""
 
@@ -135,7 +143,7 @@ class ComfyPage:
     def evaluate(self, script: str, argument: object = None) -> Any:
         return self.page.evaluate(script, argument)
 
-    def wait_for(self, condition: str, seconds: float = 30, argument: object = None) -> None:
+    def wait_for(self, condition: str, seconds: float = STATE_SECONDS, argument: object = None) -> None:
         """Until the JavaScript expression (or function of `argument`) is true."""
         script = condition if "=>" in condition else f"() => Boolean({condition})"
         try:
@@ -216,6 +224,11 @@ class ComfyPage:
     def show(self, node: str, scale: float = 1.0) -> None:
         """Bring the node to the middle of the window."""
         self.evaluate("([id, scale]) => driver.show(id, scale)", [node, scale])
+        self.settle()
+
+    def fit(self, nodes: Iterable[str], box: Box, edge: float = 50) -> None:
+        """Show these nodes as large as `box` of the window has room for."""
+        self.evaluate("([ids, box, edge]) => driver.fit(ids, box, edge)", [list(nodes), list(box), edge])
         self.settle()
 
     # --- undo and the page's own memory

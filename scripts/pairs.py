@@ -21,8 +21,14 @@ of one run. **or** stands between families with different text encoders: there, 
 (`small_positive` and `small_negative`, or Stitch Guiders). Names without a space are the host's own.
 
 That two models read the same latents does not mean that they draw alike: T-Stitch Calibrate tells. Models for an input
-of their own (inpainting, image to video, upscaling) need that input in their conditioning. Of your own files, the node
-T-Stitch Pairs tells the same, with their sizes and roles.
+of their own (inpainting, image to video, upscaling) need that input in their conditioning.
+
+![T-Stitch Pairs on twenty files](pairs.png)
+
+Of your own files, the node T-Stitch Pairs tells the same, with their sizes and roles: here of a folder of twenty files,
+and of those that go with SDXL.
+
+## Families
 
 {table()}
 """

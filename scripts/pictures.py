@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
 import tempfile
 from pathlib import Path
 
 from PIL import Image
 
-from scripts.browser import VUE_NODES, ComfyPage, change_setting, running_browser
+from scripts.browser import VUE_NODES, ComfyPage, change_setting, running_browser, write_settings
 from scripts.server import free_port, running_server
 
 DOCS = Path(__file__).resolve().parent.parent / "js" / "docs"
@@ -43,9 +42,7 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory(prefix="tstitch-pictures-") as name:
         base = Path(name)
-        settings = base / "user" / "default" / "comfy.settings.json"
-        settings.parent.mkdir(parents=True)
-        settings.write_text(json.dumps({"Comfy.TutorialCompleted": True}))
+        write_settings(base, {"Comfy.TutorialCompleted": True})
         for file in map(base.joinpath, FILES.values()):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
@@ -67,7 +64,7 @@ def take_all(address: str, nodes: list[str]) -> None:
 
 def hide_everything_but_the_canvas(page: ComfyPage) -> None:
     page.page.add_style_tag(
-        content=".comfyui-body-top, .side-tool-bar-container, .p-panel, .minimap { display: none; }"
+        content=".comfyui-body-top, .side-tool-bar-container, .p-panel, .minimap, .p-toast { display: none; }"
     )
     page.evaluate("() => { app.canvas.show_info = false; app.canvas.background_image = null; }")
 

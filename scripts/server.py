@@ -18,7 +18,7 @@ from devtools.hosts import link_root, own_page, remove_link
 from devtools.project import PACK
 
 DEFAULT_PORT = 8188
-START_SECONDS = 180
+START_SECONDS = 600
 STOP_SECONDS = 15
 LOG_LINES = 25  # shown when something went wrong
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from scripts.browser import Box, ComfyPage, running_browser
+from scripts.browser import Box, ComfyPage, running_browser, write_settings
 from scripts.client import Client
 from scripts.server import Server, free_port, running_server
 from scripts.workflow import Json, to_prompt
@@ -61,21 +61,7 @@ def sheet(pictures: list[Image.Image]) -> Image.Image:
 
 def graph_in_page(page: ComfyPage, workflow: Json, folder: Path) -> Image.Image:
     page.load(workflow)
-    page.evaluate(
-        """([[left, top, width, height], leftOut]) => {
-            const nodes = app.graph.nodes.filter(({ type }) => !leftOut.includes(type));
-            const boxes = nodes.map(({ pos: [x, y], size }) => [x, y - 40, x + size[0], y + size[1]]);
-            const [x, y] = [0, 1].map((side) => Math.min(...boxes.map((box) => box[side])) - 50);
-            const [right, bottom] = [2, 3].map((side) => Math.max(...boxes.map((box) => box[side])) + 50);
-            const view = app.canvas.ds;
-            view.scale = Math.min(width / (right - x), height / (bottom - y));
-            view.offset[0] = (left + width / 2) / view.scale - (x + right) / 2;
-            view.offset[1] = (top + height / 2) / view.scale - (y + bottom) / 2;
-            app.canvas.setDirty(true, true);
-        }""",
-        [list(VIEW), LEFT_OUT],
-    )
-    page.settle()
+    page.fit([node for node, kind in page.nodes().items() if kind not in LEFT_OUT], VIEW)
     shot = Image.open(page.screenshot(folder / "shot.png", VIEW)).convert("RGB")
     return shot.resize((WIDTH, round(WIDTH * VIEW.height / VIEW.width)), Image.Resampling.LANCZOS)
 
@@ -90,9 +76,7 @@ def main() -> int:
     workflows = {name: json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")) for name in names}
     with tempfile.TemporaryDirectory(prefix="tstitch-thumbnails-") as folder:
         base = Path(folder)
-        settings = base / "user" / "default" / "comfy.settings.json"
-        settings.parent.mkdir(parents=True)
-        settings.write_text(json.dumps(SETTINGS))
+        write_settings(base, SETTINGS)
         host = Path(os.environ["COMFYUI_PATH"])
         with running_server(host, base, free_port(), cpu=not torch.cuda.is_available()) as server:
             for name in [name for name in names if not needs_download(workflows[name])]:

@@ -6,7 +6,6 @@ browser's console fails. `SHOTS=folder` keeps a picture of the page at the end o
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -17,10 +16,17 @@ import pytest
 import torch
 from playwright.sync_api import expect
 
-from scripts.browser import VUE_NODES, ComfyPage, change_setting, running_browser
+from scripts.browser import VUE_NODES, ComfyPage, change_setting, running_browser, write_settings
 from scripts.server import Server, free_port, page_scripts, running_server
 
-expect.set_options(timeout=30_000)  # milliseconds: the machine may be busy
+#: Workflows of others are opened too: their models and packs are not there.
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.Workflow.ShowMissingModelsWarning": False,
+    "Comfy.Workflow.ShowMissingNodesWarning": False,
+}
+
+expect.set_options(timeout=120_000)  # milliseconds: the machine may be busy
 
 
 def page_has_vue_nodes() -> bool:
@@ -42,9 +48,7 @@ def renderers() -> list[Any]:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     base = tmp_path_factory.mktemp("base")
-    settings = base / "user" / "default" / "comfy.settings.json"
-    settings.parent.mkdir(parents=True)
-    settings.write_text(json.dumps({"Comfy.TutorialCompleted": True, "Comfy.Workflow.ShowMissingModelsWarning": False}))
+    write_settings(base, SETTINGS)
     # Previews on, so that the tests see whether ours leave them alone.
     arguments = ("--preview-method", "latent2rgb")
     host = Path(os.environ["COMFYUI_PATH"])

@@ -17,6 +17,7 @@ from playwright.sync_api import Locator, expect
 
 from devtools.hosts import TEMPLATES
 from scripts.browser import ComfyPage
+from scripts.server import Server
 
 OFFICIAL = TEMPLATES.folder / "comfyui_workflow_templates_json" / "templates"
 COMMAND = "Stitch into one loop"
@@ -183,6 +184,9 @@ def test_differences_are_told_before_anything_changes(page: ComfyPage, shot: Cal
     shot("differences")
     page.page.keyboard.press("Escape")
     expect(dialog(page)).to_have_count(0)
+    start_stitching(page, other)
+    dialog(page).get_by_role("button", name="Cancel").click()
+    expect(dialog(page)).to_have_count(0)
     assert graph_of(page.workflow()) == graph_of(workflow)
     start_stitching(page, other)
     dialog(page).get_by_role("button", name="Do it all the same").click()
@@ -190,17 +194,62 @@ def test_differences_are_told_before_anything_changes(page: ComfyPage, shot: Cal
     assert page.widgets(page.node_of_type("TStitchKSamplerAdvanced"))["fraction"] == 4
 
 
-def test_what_cannot_be_joined_is_said_in_one_sentence(page: ComfyPage, shot: Callable[[str], None]) -> None:
-    one, other = add_chain(page)
+def a_latent_changed_between(page: ComfyPage, one: str, other: str) -> None:
     upscale = page.add("LatentUpscaleBy", (800, 500))
     page.connect(one, 0, upscale, "samples")
     page.connect(upscale, 0, other, "latent_image")
+
+
+def a_node_of_a_missing_pack_between(page: ComfyPage, one: str, other: str) -> None:
+    a_latent_changed_between(page, one, other)
+    workflow = page.workflow()
+    (upscale,) = [node for node in workflow["nodes"] if node["type"] == "LatentUpscaleBy"]
+    upscale["type"] = "NodeOfMissingPack"
+    page.load(workflow)
+
+
+def a_loop(page: ComfyPage, one: str, other: str) -> None:
+    page.connect(other, 0, one, "latent_image")
+
+
+def models_of_other_latents(page: ComfyPage, one: str, other: str) -> None:
+    for sampler, name in ((one, "mochi"), (other, "hidream")):
+        loader = page.add("UNETLoader", (0, 600), unet_name=f"{name}.safetensors")
+        page.connect(loader, 0, sampler, "model")
+
+
+@pytest.fixture
+def model_files(server: Server) -> None:
+    """Files that the host knows by one weight, of models with different latents."""
+    folder = server.log.parent / "models" / "diffusion_models"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, key in (("mochi", "t5_yproj.weight"), ("hidream", "caption_projection.0.linear.weight")):
+        header = json.dumps({key: {"dtype": "F16", "shape": [1], "data_offsets": [0, 2]}}).encode()
+        (folder / f"{name}.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
+
+
+REFUSED = {
+    a_latent_changed_between: "the latent is changed by “Upscale Latent By",
+    a_node_of_a_missing_pack_between: "the latent is changed by “NodeOfMissingPack",
+    a_loop: "goes round in a loop",
+    models_of_other_latents: "on Mochi (12 channels, video) latents",
+}
+
+
+@pytest.mark.usefixtures("model_files")
+@pytest.mark.parametrize("change", REFUSED, ids=lambda change: change.__name__)
+def test_what_cannot_be_joined_is_said_in_one_sentence(
+    page: ComfyPage, shot: Callable[[str], None], change: Callable[[ComfyPage, str, str], None]
+) -> None:
+    one, other = add_chain(page)
+    change(page, one, other)
     workflow = page.workflow()
     start_stitching(page, other)
     expect(dialog(page).locator("li")).to_have_count(1)
-    expect(dialog(page)).to_contain_text("the latent is changed by")
-    shot("refused")
+    expect(dialog(page)).to_contain_text(REFUSED[change])
+    shot(f"refused-{change.__name__}")
     dialog(page).get_by_role("button", name="Close").click()
+    expect(dialog(page)).to_have_count(0)
     assert graph_of(page.workflow()) == graph_of(workflow)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
-from dataclasses import replace
+import tracemalloc
 from pathlib import Path
 from types import ModuleType
 
@@ -17,10 +15,9 @@ from tstitch.pairs import library
 from tstitch.pairs.facts import ModelFacts, facts_of
 from tstitch.pairs.families import families
 from tstitch.pairs.fit import EQUALS, FINISHES, STARTS, fit, size_text, speed_up
-from tstitch.pairs.header import read_header
+from tstitch.pairs.header import MOST_HEADER_BYTES, read_header
 from tstitch_testing import architectures
-from tstitch_testing.architectures import Architecture, Shapes, shapes_of
-from tstitch_testing.checkpoints import bksdm_network
+from tstitch_testing.model_folder import at_real_width, bksdm_shapes, write_header, write_model_folder
 
 pytestmark = pytest.mark.host
 
@@ -41,31 +38,6 @@ SHARED = [
     ("Kandinsky5", "HunyuanVideo"),
 ]
 APART = [("SD15", "SDXL"), ("Flux", "SD3"), ("WAN21_T2V", "WAN22_T2V"), ("Flux", "Flux2"), ("SDXL", "SD3")]
-
-
-def write_header(path: Path, shapes: Shapes, byte: int = 2) -> Path:
-    """A file of these weights, which the disk does not hold."""
-    end, entries = 0, {}
-    for key, shape in shapes.items():
-        begin, end = end, end + byte * math.prod(shape)
-        entries[key] = {"dtype": "F16", "shape": list(shape), "data_offsets": [begin, end]}
-    text = json.dumps(entries).encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        file.truncate(8 + len(text) + end)
-    return path
-
-
-def at_real_width(architecture: Architecture) -> Architecture:
-    return replace(architecture, config={**architecture.config, "channel_mult": [1, 2, 4]})
-
-
-def tiny_shapes() -> Shapes:
-    import torch
-
-    with torch.device("meta"):
-        return shapes_of(bksdm_network("tiny", 320))
 
 
 @pytest.mark.parametrize(("one", "other"), SHARED)
@@ -117,22 +89,27 @@ def folder(host_nodes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for number in range(8):
         write_header(tmp_path / f"sd15_{number}.safetensors", sd15)
     for number in range(4):
-        write_header(tmp_path / f"tiny_{number}.safetensors", tiny_shapes())
+        write_header(tmp_path / f"tiny_{number}.safetensors", bksdm_shapes("tiny"))
         write_header(tmp_path / f"sdxl_{number}.safetensors", sdxl)
         write_header(tmp_path / f"ssd_{number}.safetensors", ssd)
     (tmp_path / "old.ckpt").write_bytes(b"PK")
     with (tmp_path / "sdxl_0.safetensors").open("rb") as whole:
         (tmp_path / "cut.safetensors").write_bytes(whole.read(1000))
     write_header(tmp_path / "lora.safetensors", {"lora_unet_x.alpha": (1,), "lora_unet_x.lora_up.weight": (8, 4)})
+    list_only(tmp_path, monkeypatch)
+    return tmp_path
+
+
+def list_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the host find the models of this folder and no others."""
     import folder_paths
 
     def names(kind: str) -> list[str]:
-        return sorted(path.name for path in tmp_path.iterdir()) if kind == "diffusion_models" else []
+        return sorted(path.name for path in folder.iterdir()) if kind == "diffusion_models" else []
 
     monkeypatch.setattr(folder_paths, "get_filename_list", names)
-    monkeypatch.setattr(folder_paths, "get_full_path", lambda kind, name: str(tmp_path / name))
+    monkeypatch.setattr(folder_paths, "get_full_path", lambda kind, name: str(folder / name))
     monkeypatch.setattr(library, "_known", {})
-    return tmp_path
 
 
 def test_files_are_listed_by_their_latents_in_no_time(folder: Path) -> None:
@@ -148,6 +125,29 @@ def test_files_are_listed_by_their_latents_in_no_time(folder: Path) -> None:
     started = time.process_time()
     assert [library.entry_of(name) for name in library.model_names()] == entries
     assert time.process_time() - started < 0.2
+
+
+def test_published_layouts_are_told_apart(
+    host_nodes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_model_folder(tmp_path)
+    list_only(tmp_path, monkeypatch)
+    entries = [library.entry_of(name) for name in library.model_names()]
+    assert len(entries) == 20
+    found = library.latents_of([entry.name for entry in entries])
+    groups = [each["latents"] for each in found.values()]
+    assert {name: groups.count(name) for name in groups} == {
+        "SD15 (4 channels)": 5,
+        "SDXL (4 channels)": 4,
+        "SD3 (16 channels)": 2,
+        "Flux (16 channels)": 4,
+        "Wan21 (16 channels, video)": 4,
+    }
+    assert {entry.name for entry in entries} - found.keys() == {"sd-v1-4.ckpt"}
+    table = library.pairs_table(library.entry_of("wan2.1_t2v_14B_fp16.safetensors"), entries)
+    assert "| wan2.1_t2v_1.3B_fp16.safetensors | WAN21_T2V | 1.42 B | draws its early steps" in table
+    refiner = library.pairs_table(library.entry_of("sd_xl_refiner_1.0.safetensors"), entries)
+    assert refiner.count("own conditioning") == 3
 
 
 def test_a_chosen_file_is_told_its_partners(folder: Path) -> None:
@@ -221,6 +221,18 @@ def test_a_bad_header_is_refused_in_one_sentence(tmp_path: Path, content: bytes)
     path.write_bytes(content)
     with pytest.raises(StitchError, match=r"^The file x\.safetensors .+\.$|^The file x\.safetensors .+ again$"):
         facts_of(read_header(path, path.name))
+
+
+def test_a_header_beyond_the_limit_of_the_format_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    with path.open("wb") as file:
+        file.write((MOST_HEADER_BYTES + 1).to_bytes(8, "little"))
+        file.truncate(MOST_HEADER_BYTES + 100)  # the disk holds none of it
+    tracemalloc.start()
+    with pytest.raises(StitchError, match=r"^The file x\.safetensors is no safetensors file"):
+        read_header(path, path.name)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
 
 
 def test_a_missing_file_is_refused_in_one_sentence(tmp_path: Path) -> None:

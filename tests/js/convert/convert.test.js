@@ -420,6 +420,16 @@ test("a latent that goes round in a loop is refused", () => {
   assert.equal(refusalOf(circle).kind, "loop");
 });
 
+test("nodes of packs that are not installed keep their links, and refuse a chain that they are in", () => {
+  const missing = (inputs) => ["NodeOfMissingPack", { model: from("2"), ...inputs }];
+  const { graph } = join({ ...twoSamplers({}, { model: from("9") }), 9: missing({}) });
+  assert.equal(originOf(graph, nodeOfType(graph, "TStitchKSamplerAdvanced"), "model"), "9:0");
+  const between = { ...twoSamplers({}, { latent_image: from("9:1") }), 9: missing({ samples: from("6") }) };
+  const sentence = refusalOf(between);
+  assert.equal(sentence.kind, "changed");
+  assert.match(say(sentence), /NodeOfMissingPack/);
+});
+
 test("a workflow with no chain stays as it is", () => {
   const workflow = workflowOf({ ...SOURCES, 7: ["KSamplerAdvanced", prompted("1", "5")] });
   assert.equal(joinAll(workflow).document, workflow);

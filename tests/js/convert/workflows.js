@@ -18,6 +18,11 @@ const OTHERS = {
   PrimitiveNode: { sockets: [], widgets: [["value", "INT", 0], ["control", "COMBO", "fixed"]], outputs: [["INT", "INT"]] },
   ComfyMathExpression: { sockets: [["values.a", "INT"]], widgets: [], outputs: [["INT", "INT"]] },
   ModelSamplingSD3: { sockets: [["model", "MODEL"]], widgets: [["shift", "FLOAT", 3]], outputs: [["MODEL", "MODEL"]] },
+  NodeOfMissingPack: {
+    sockets: [["model", "MODEL"], ["samples", "LATENT"]],
+    widgets: [],
+    outputs: [["MODEL", "MODEL"], ["LATENT", "LATENT"]],
+  },
   PreviewLatent: { sockets: [["samples", "LATENT"]], widgets: [], outputs: [] },
 };
 
