@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import comfy.hooks
+import comfy.model_base
 import comfy.model_patcher
 import comfy.model_sampling
 import pytest
@@ -65,10 +66,10 @@ def test_layers_without_weights_take_those_of_the_file(
         assert torch.equal(value, expected[key])
 
 
-def load_once_more(patcher: Any) -> Any:
-    """As the host does."""
+def load_once_more(patcher: Any, disable_dynamic: bool = True) -> Any:
+    """As the host does, for hooks, which patch weights that are not paged, or for another GPU."""
     load, arguments, *index = patcher.cached_patcher_init
-    loaded = load(*arguments, disable_dynamic=True)
+    loaded = load(*arguments, **({"disable_dynamic": True} if disable_dynamic else {}))
     return loaded[index[0]] if index else loaded
 
 
@@ -94,6 +95,44 @@ def test_a_model_can_be_loaded_once_more(family: str, tmp_path: Path) -> None:
 def test_a_starter_can_be_loaded_once_more() -> None:
     loaded = load_starter("S")
     assert_equal_but_apart(loaded, load_once_more(loaded))
+
+
+class PagedWeights(comfy.model_patcher.ModelPatcher):
+    """As the host's MODEL whose weights are paged on a GPU, as far as loaders go."""
+
+    def is_dynamic(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def paging(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """The host pages weights; whether each model took them over from its file, which then backs the pages."""
+    taken_over: list[bool] = []
+    original = comfy.model_base.BaseModel.load_model_weights
+
+    def load_model_weights(self: Any, state: Any, prefix: str = "", assign: bool = False) -> Any:
+        taken_over.append(assign)
+        return original(self, state, prefix)
+
+    monkeypatch.setattr(comfy.model_base.BaseModel, "load_model_weights", load_model_weights)
+    monkeypatch.setattr(comfy.model_patcher, "CoreModelPatcher", PagedWeights, raising=False)
+    return taken_over
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_are_paged_where_the_host_pages(family: str, paging: list[bool], tmp_path: Path) -> None:
+    weights, load = FAMILIES[family]
+    loaded = load(save(weights(), tmp_path / "model.pt"))
+    assert type(loaded) is PagedWeights
+    assert type(loaded.clone()) is PagedWeights
+    assert type(load_once_more(loaded)) is comfy.model_patcher.ModelPatcher
+    assert type(load_once_more(loaded, disable_dynamic=False)) is PagedWeights
+    assert paging == [True, False, True]
+
+
+def test_the_weights_of_a_starter_are_paged_where_the_host_pages(paging: list[bool]) -> None:
+    assert type(load_starter("S")) is PagedWeights
+    assert paging == [True]
 
 
 class Paged(comfy.model_patcher.ModelPatcher):
@@ -150,6 +189,38 @@ class FallingTimesteps(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.mod
 
 def test_a_network_may_count_its_timesteps_towards_the_image() -> None:
     assert timesteps_of([1.0, 0.75, 0.25, 0.0], FallingTimesteps()) == (1.0, 0.75, 0.25, 0.0)
+
+
+def test_what_a_network_has_cached_leaves_with_its_swapped_out_stage() -> None:
+    """Qwen-Image 2.1 lets go of keys and values of the prompt when it is told of its patcher."""
+    models = [unet_model(1), unet_model(2)]
+    cached: dict[int, bool] = {0: False, 1: False}
+    seen: list[dict[int, bool]] = []
+
+    def caching(index: int, model: Any) -> None:
+        class Caching(type(model)):  # type: ignore[misc]
+            @property
+            def current_patcher(self) -> Any:
+                return vars(self).get("patcher")
+
+            @current_patcher.setter
+            def current_patcher(self, patcher: Any) -> None:
+                cached[index] = False
+                vars(self)["patcher"] = patcher
+
+            def apply_model(self, *args: Any, **kwargs: Any) -> Any:
+                cached[index] = True
+                seen.append(dict(cached))
+                return super().apply_model(*args, **kwargs)
+
+        model.__class__ = Caching
+
+    for index, model in enumerate(models):
+        caching(index, model.model)
+    arguments = torch.zeros(1, 4, 8, 8), normal_sigmas(models[0], 6)
+    whole(cfg_guider(stitched(models, pattern="1x3 2x3", memory="swap")), *arguments)
+    assert all(found == {0: True, 1: False} for found in seen[: len(seen) // 2])
+    assert all(found == {0: False, 1: True} for found in seen[len(seen) // 2 :])
 
 
 def test_a_model_is_told_of_its_patcher_as_often_as_by_the_host() -> None:

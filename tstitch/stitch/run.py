@@ -149,6 +149,7 @@ class Stage:
         self.patcher.clean_hooks()  # what was cached for a keyframe may be out of date when this stage is back
         if unload:
             unload_model(self.patcher)
+            self.patcher.model.current_patcher = self.patcher  # with which Qwen-Image 2.1 lets go of what it has cached
 
     def put_in_place(self) -> None:
         """Make this the stage whose weights and patches are in place."""
