@@ -6,12 +6,15 @@ where they want weights of its own (Train LoRA).
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import comfy.hooks
 import comfy.model_base
+import comfy.model_management
 import comfy.model_patcher
 import comfy.model_sampling
 import pytest
@@ -170,6 +173,78 @@ def test_hooks_of_the_prompt_reach_a_stage_that_is_paged() -> None:
         return whole(guider, torch.zeros(1, 4, 8, 8), normal_sigmas(models[1], 6))
 
     assert torch.equal(run(Paged), run(comfy.model_patcher.ModelPatcher))
+
+
+SECOND = torch.device("cpu:1")  # holds the same tensors as "cpu", but the host counts it as a device of its own
+
+
+def on_two_devices(seed: int, used: list[tuple[int, torch.device]], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A MODEL as from MultiGPU CFG Split, which notes the device of each call."""
+    multigpu = pytest.importorskip("comfy.multigpu", reason="this host uses one GPU per model")
+
+    def load() -> Any:
+        model = unet_model(seed)
+        network = model.model.diffusion_model
+        forward = network.forward
+
+        def noting(*args: Any, **kwargs: Any) -> Tensor:
+            used.append((seed, kwargs["transformer_options"].get("multigpu_thread_device")))
+            return forward(*args, **kwargs)
+
+        network.forward = noting
+        return model
+
+    model = load()
+    model.cached_patcher_init = (load, ())
+    both = [model.load_device, SECOND]
+    monkeypatch.setattr(comfy.model_management, "get_all_torch_devices", lambda **_: both)
+    return multigpu.create_multigpu_deepclones(model, 2)
+
+
+@pytest.mark.parametrize("pattern", ["1x3 2x3", "1x2 2x2 1x1 2x1"])
+def test_a_late_stage_shares_its_work_between_gpus(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[tuple[int, torch.device]] = []
+    models = [on_two_devices(seed, used, monkeypatch) for seed in (1, 2)]
+    arguments = torch.zeros(1, 4, 8, 8), normal_sigmas(models[0], 6)
+    threads = threading.active_count()
+
+    def drawn(memory: str) -> tuple[Tensor, dict[tuple[int, torch.device], int]]:
+        used.clear()
+        found = whole(cfg_guider(stitched(models, pattern=pattern, memory=memory)), *arguments)
+        return found, Counter(used)
+
+    expected, calls = drawn("keep")
+    first = models[0].load_device
+    assert calls == {(seed, device): 3 for seed in (1, 2) for device in (first, SECOND)}
+    assert threading.active_count() == threads
+    found, late = drawn("swap")
+    assert late == calls
+    assert torch.equal(found, expected)
+    assert threading.active_count() == threads
+    copies = [copy for model in models for copy in model.get_additional_models_with_key("multigpu")]
+    assert all(copy.model.current_patcher is None for copy in copies)
+    alone = stitched([unet_model(1), unet_model(2)], pattern=pattern)
+    torch.testing.assert_close(expected, whole(cfg_guider(alone), *arguments), rtol=1e-3, atol=1e-3)
+
+
+def test_two_variants_of_a_model_on_two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[tuple[int, torch.device]] = []
+    model = on_two_devices(1, used, monkeypatch)
+    key = next(key for key in model.model_state_dict() if key.endswith("to_q.weight"))
+    changed = model.clone()
+    changed.add_patches({key: ("diff", (0.5 * model.model_state_dict()[key].flip(0),))}, 1.0)
+    arguments = torch.zeros(1, 4, 8, 8), normal_sigmas(model, 6)
+    expected = [whole(cfg_guider(each), *arguments) for each in (model, changed)]
+    assert not torch.equal(*expected)
+    for fraction, alone in (("1", expected[0]), ("0", expected[1])):
+        assert torch.equal(whole(cfg_guider(stitched([model, changed], fraction)), *arguments), alone)
+    single = unet_model(1)
+    other = single.clone()
+    other.add_patches({key: ("diff", (0.5 * single.model_state_dict()[key].flip(0),))}, 1.0)
+    for pattern in ("1x3 2x3", "1x2 2x2 1x1 2x1"):
+        found = whole(cfg_guider(stitched([model, changed], pattern=pattern)), *arguments)
+        alone = whole(cfg_guider(stitched([single, other], pattern=pattern)), *arguments)
+        torch.testing.assert_close(found, alone, rtol=1e-3, atol=1e-3)
 
 
 class FallingTimesteps(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):

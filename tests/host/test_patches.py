@@ -377,6 +377,16 @@ def test_a_cache_skips_calls_of_its_own_stage(name: str) -> None:
     assert cached_large["large"] < 12
 
 
+@pytest.mark.parametrize("name", ["easycache", "lazycache"])
+def test_a_cache_on_the_model_of_all_stages_keeps_its_state_per_stage(name: str) -> None:
+    """As help and README say: such a model does not draw what it draws alone, but what two runs of it would."""
+    model = PATCHES[name](unet_model(1))
+    sigmas = normal_sigmas(model, 12)
+    found = sample(stitched([model.clone(), model], pattern="1x6 2x6"), sigmas=sigmas)
+    assert torch.equal(found, halves([cfg_guider(model), cfg_guider(model)], [6], latent, sigmas))
+    assert not torch.equal(found, sample(model, sigmas=sigmas))
+
+
 def counting(calls: dict[str, int], key: str) -> Callable[..., None]:
     def count(*_: Any) -> None:
         calls[key] += 1

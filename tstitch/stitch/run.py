@@ -190,7 +190,7 @@ class Stage:
 
     def _load(self, loader: StageLoader) -> None:
         self.patcher.unpatch_hooks()  # a variant of the model that was evicted took them along
-        loader.load()
+        loader.load_late()
         for conds in self.guider.conds.values():  # some ControlNets take weights of the model over
             pre_run_control(self.guider.inner_model, conds)
         self._fit_times()
@@ -349,6 +349,7 @@ class Router(StageRouter):
             x, sigma = x * factor, filled(sigma, stage_level)
         device = stage.patcher.load_device  # another one where the models are spread over several GPUs
         with self._turn_of(stage, level):
+            options.update(stage.loader.for_calls if stage.loader is not None else {})
             return stage.predict(x.to(device), sigma.to(device), model_options=options, **kwargs).to(x.device)
 
     def _count_guidance(self, stage: Stage, of_outer_run: Callable[[], None] | None) -> None:
