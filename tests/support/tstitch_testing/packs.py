@@ -126,9 +126,11 @@ def arguments(pack: Added, node: Any, values: dict[str, Any], depth: int = DEPTH
 def made(pack: Added, kind: str, values: dict[str, Any], depth: int) -> Any:
     for name in pack.makers(kind) if depth else []:
         try:
-            return run(pack, name, values, depth - 1)[kind]
+            value = run(pack, name, values, depth - 1)[kind]
         except Exception:  # another one may do
             continue
+        if value is not None:
+            return value
     raise LackingError(f"nothing here makes {kind}")
 
 
