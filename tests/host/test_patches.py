@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable
 from typing import Any
@@ -375,6 +376,24 @@ def test_a_cache_skips_calls_of_its_own_stage(name: str) -> None:
     assert cached_small["large"] == 12
     assert cached_large["small"] == 12
     assert cached_large["large"] < 12
+
+
+def test_a_patch_may_copy_its_options_deeply(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As "Pre CFG PAG" does, to add patches for a call of its own: no model and no run is copied with them."""
+
+    def asking_again(args: dict[str, Any]) -> Any:
+        options = copy.deepcopy(args["model_options"])
+        (again,) = comfy.samplers.calc_cond_batch(
+            args["model"], [args["conds"][0]], args["input"], args["timestep"], options
+        )
+        return [args["conds_out"][0] + 0.5 * (args["conds_out"][0] - 0.9 * again), args["conds_out"][1]]
+
+    model = unet_model(1)
+    model.set_model_sampler_pre_cfg_function(asking_again)
+    expected = sample(model)
+    monkeypatch.setattr(type(model.model), "__deepcopy__", None, raising=False)  # fails where it is copied
+    for memory in ("keep", "swap"):
+        assert torch.equal(sample(stitched([model.clone(), model, model], "0.2, 0.6", memory=memory)), expected)
 
 
 @pytest.mark.parametrize("name", ["easycache", "lazycache"])

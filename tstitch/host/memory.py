@@ -91,8 +91,12 @@ class StageLoader:
         self._copies: list[Any] = []  # on other GPUs, which were loaded after set-up
         self.for_calls: dict[str, Any] = {}  # options of every call, of those copies
         wrappers = guider.model_options.setdefault("transformer_options", {}).setdefault("wrappers", {})
+
+        def prepare_sampling(*args: Any, **kwargs: Any) -> tuple[Any, Any, list]:
+            return self._prepare_sampling(*args, **kwargs)
+
         # Replaces the loader of an outer run, for which a stitched model is one stage.
-        wrappers.setdefault(WrappersMP.PREPARE_SAMPLING, {})["tstitch"] = [self._prepare_sampling]
+        wrappers.setdefault(WrappersMP.PREPARE_SAMPLING, {})["tstitch"] = [prepare_sampling]
 
     def _prepare_sampling(
         self, executor: Any, model: Any, noise_shape: Any, conds: Any, **kwargs: Any

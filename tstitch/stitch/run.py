@@ -343,7 +343,7 @@ class Router(StageRouter):
         if stage is not self._lead:
             options = with_additions(stage.model_options, self._options_before, options)
         options = stage.options_at(step, options, self._asked)
-        options = {**options, GUIDED: partial(self._count_guidance, stage, options.get(GUIDED))}
+        options = {**options, GUIDED: self._guidance_counter(stage, options.get(GUIDED))}
         if stage.conversion is not None:
             stage_level, factor = stage.conversion(level)
             x, sigma = x * factor, filled(sigma, stage_level)
@@ -352,10 +352,15 @@ class Router(StageRouter):
             options.update(stage.loader.for_calls if stage.loader is not None else {})
             return stage.predict(x.to(device), sigma.to(device), model_options=options, **kwargs).to(x.device)
 
-    def _count_guidance(self, stage: Stage, of_outer_run: Callable[[], None] | None) -> None:
-        self._report.uses[stage.index].weak_calls += 1
-        if of_outer_run is not None:
-            of_outer_run()
+    def _guidance_counter(self, stage: Stage, of_outer_run: Callable[[], None] | None) -> Callable[[], None]:
+        """A plain function: patches may copy options deeply, which copies what a bound method or a `partial` holds."""
+
+        def count() -> None:
+            self._report.uses[stage.index].weak_calls += 1
+            if of_outer_run is not None:
+                of_outer_run()
+
+        return count
 
     @contextmanager
     def _turn_of(self, stage: Stage, level: float) -> Iterator[None]:

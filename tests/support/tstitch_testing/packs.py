@@ -22,10 +22,12 @@ from tstitch_testing.stand_ins import tiny_vae_weights
 from tstitch_testing.unets import controlnet
 
 STEPS = 6
+SIDE = 64
 WIDGETS = {"INT": 0, "FLOAT": 0.0, "STRING": "", "BOOLEAN": False, "COMBO": ""}
 HIDDEN = {"UNIQUE_ID": "1", "PROMPT": {}, "EXTRA_PNGINFO": {}}
 #: How many nodes of the pack stand behind an input at most, one making what the next takes.
 DEPTH = 3
+SAMPLED = ("MODEL", "CONDITIONING", "LATENT")
 #: Types that more than one pack knows.
 COMMON = {"MODEL", "CLIP", "VAE", "CONDITIONING", "LATENT", "IMAGE", "MASK", "SIGMAS", "SAMPLER", "NOISE", "GUIDER"}
 COMMON |= {"CONTROL_NET", "UPSCALE_MODEL", "*", *WIDGETS}
@@ -50,7 +52,7 @@ class Added:
         for name in self.nodes:
             node = nodes.NODE_CLASS_MAPPINGS[name]
             try:
-                taken = [spec[0] for spec in node.INPUT_TYPES().get("required", {}).values()]
+                taken = [spec[0] for spec in inputs_of(node).values()]
                 yield name, {kind for kind in taken if isinstance(kind, str)}, tuple(map(str, node.RETURN_TYPES))
             except Exception:  # a node that cannot tell its inputs
                 continue
@@ -72,6 +74,13 @@ class Added:
         return [name for _, name in sorted(found)]
 
 
+def inputs_of(node: Any) -> dict[str, Any]:
+    """Those that are required, and what a sampling node may take from a pipe instead."""
+    inputs = node.INPUT_TYPES()
+    optional = {name: spec for name, spec in inputs.get("optional", {}).items() if spec[0] in SAMPLED}
+    return {**inputs.get("required", {}), **optional}
+
+
 class LackingError(Exception):
     """A node needs what the kit has not."""
 
@@ -82,8 +91,8 @@ def tiny_vae() -> Any:
 
 
 def kit(model: Any) -> dict[str, Any]:
-    picture = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(0))
-    mask = torch.zeros(1, 64, 64)
+    picture = torch.rand(1, SIDE, SIDE, 3, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(1, SIDE, SIDE)
     mask[:, 16:48, 16:48] = 1
     return {
         "MODEL": model,
@@ -105,7 +114,7 @@ def arguments(pack: Added, node: Any, values: dict[str, Any], depth: int = DEPTH
     """The required inputs: sockets from the kit or from nodes of the pack, widgets as the page sets them."""
     inputs = node.INPUT_TYPES()
     found = {name: HIDDEN[kind] for name, kind in inputs.get("hidden", {}).items() if kind in HIDDEN}
-    for name, spec in inputs.get("required", {}).items():
+    for name, spec in inputs_of(node).items():
         kind, options = spec[0], spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
         choices = kind if isinstance(kind, (list, tuple)) else options.get("options")
         if name == "steps" and kind == "INT":
@@ -113,7 +122,7 @@ def arguments(pack: Added, node: Any, values: dict[str, Any], depth: int = DEPTH
         elif isinstance(kind, str) and kind in values:
             found[name] = values[kind]
         elif "default" in options:
-            found[name] = options["default"]
+            found[name] = small(name, options) if kind in ("INT", "FLOAT") else options["default"]
         elif choices:
             found[name] = choices[0]
         elif kind in WIDGETS:
@@ -121,6 +130,13 @@ def arguments(pack: Added, node: Any, values: dict[str, Any], depth: int = DEPTH
         else:
             found[name] = made(pack, str(kind), values, depth)
     return found
+
+
+def small(name: str, options: dict[str, Any]) -> Any:
+    """The value of a number as the page sets it, but pictures and tiles of no more than 64 pixels."""
+    value = options["default"]
+    sized = any(word in name for word in ("width", "height", "size")) and value > SIDE
+    return max(options.get("min", SIDE), type(value)(SIDE)) if sized else value
 
 
 def made(pack: Added, kind: str, values: dict[str, Any], depth: int) -> Any:
