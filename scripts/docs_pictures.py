@@ -35,7 +35,7 @@ SETTINGS = {
     "Comfy.Minimap.Visible": False,
     "LiteGraph.Canvas.MinFontSizeForLOD": 0,  # else the canvas leaves texts out of small nodes
 }
-WINDOW = (1500, 1300)
+WINDOW = (1600, 1500)
 CORNER = (150, 130)  # of what is shown, free of the page's own bars
 PAPER, HEADING, EDGE = "#ffffff", 32, 24  # of a picture: colour, and pixels
 COLORS = 256
@@ -122,26 +122,28 @@ def beside(before: Image.Image, after: Image.Image) -> Image.Image:
 def pairs(page: ComfyPage) -> Image.Image:
     """All files, and those that go with one of them."""
     page.clear()
-    for number, model in enumerate(("(all)", "sd_xl_base_1.0.safetensors")):
-        node = page.add("TStitchPairs", (0, number * 800), model=model)
-        text = page.add("PreviewAny", (460, number * 800))
-        page.evaluate("([id, size]) => driver.locate(id).setSize(size)", [text, [800, 740 - 400 * number]])
+    for model, top, height in (("(all)", 0, 910), ("sd_xl_base_1.0.safetensors", 970, 250)):
+        node = page.add("TStitchPairs", (0, top), model=model)
+        text = page.add("PreviewAny", (300, top))
+        page.evaluate("([id, size]) => driver.locate(id).setSize(size)", [text, [830, height]])
         page.connect(node, 0, text, "source")
     page.run()
-    view = Box(*CORNER, 1200, 1150)
+    view = Box(*CORNER, 1100, 1230)
     page.fit(page.nodes(), view, 20)
     return shot(page, view)
 
 
 def write(name: str, picture: Image.Image) -> None:
     path = DOCS / f"{name}.png"
-    picture.quantize(COLORS, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
+    picture.quantize(COLORS, kmeans=1).save(path, optimize=True)
     print(f"{path.name}: {picture.width} x {picture.height}, {path.stat().st_size:,} bytes", flush=True)
 
 
 def pictures_of(renderer: str) -> dict[str, Callable[[ComfyPage], Image.Image]]:
     """How each picture is taken, by its name."""
-    taken = {f"chain-{name}-{renderer}": partial(before_and_after, example=each) for name, each in EXAMPLES.items()}
+    taken: dict[str, Callable[[ComfyPage], Image.Image]] = {
+        f"chain-{name}-{renderer}": partial(before_and_after, example=each) for name, each in EXAMPLES.items()
+    }
     return taken if renderer == "nodes2" else {**taken, "pairs": pairs}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable
 from typing import Any
@@ -375,6 +376,34 @@ def test_a_cache_skips_calls_of_its_own_stage(name: str) -> None:
     assert cached_small["large"] == 12
     assert cached_large["small"] == 12
     assert cached_large["large"] < 12
+
+
+def test_a_patch_may_copy_its_options_deeply(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As "Pre CFG PAG" does, to add patches for a call of its own: no model and no run is copied with them."""
+
+    def asking_again(args: dict[str, Any]) -> Any:
+        options = copy.deepcopy(args["model_options"])
+        (again,) = comfy.samplers.calc_cond_batch(
+            args["model"], [args["conds"][0]], args["input"], args["timestep"], options
+        )
+        return [args["conds_out"][0] + 0.5 * (args["conds_out"][0] - 0.9 * again), args["conds_out"][1]]
+
+    model = unet_model(1)
+    model.set_model_sampler_pre_cfg_function(asking_again)
+    expected = sample(model)
+    monkeypatch.setattr(type(model.model), "__deepcopy__", None, raising=False)  # fails where it is copied
+    for memory in ("keep", "swap"):
+        assert torch.equal(sample(stitched([model.clone(), model, model], "0.2, 0.6", memory=memory)), expected)
+
+
+@pytest.mark.parametrize("name", ["easycache", "lazycache"])
+def test_a_cache_on_the_model_of_all_stages_keeps_its_state_per_stage(name: str) -> None:
+    """As help and README say: such a model does not draw what it draws alone, but what two runs of it would."""
+    model = PATCHES[name](unet_model(1))
+    sigmas = normal_sigmas(model, 12)
+    found = sample(stitched([model.clone(), model], pattern="1x6 2x6"), sigmas=sigmas)
+    assert torch.equal(found, halves([cfg_guider(model), cfg_guider(model)], [6], latent, sigmas))
+    assert not torch.equal(found, sample(model, sigmas=sigmas))
 
 
 def counting(calls: dict[str, int], key: str) -> Callable[..., None]:

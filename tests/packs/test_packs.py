@@ -8,13 +8,10 @@ kit has not, is skipped with the reason. `python dev.py test --packs FOLDER` run
 from __future__ import annotations
 
 import asyncio
-import copy
-import inspect
 import os
-import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,36 +23,26 @@ if "COMFYUI_PATH" not in os.environ or "TSTITCH_PACKS" not in os.environ:
 import utils.extra_config  # first, as in main.py: `nodes` puts another `utils` before it
 
 # isort: split
+import comfy.sample
 import comfy.samplers
+import folder_paths
 import server
 import torch
+from comfy.samplers import CFGGuider
 from torch import Tensor
 
 import nodes
 from tstitch.errors import StitchError
+from tstitch_testing import architectures
+from tstitch_testing.halves import whole
 from tstitch_testing.models import conditioning
+from tstitch_testing.packs import STEPS, Added, LackingError, kit, run
 from tstitch_testing.sampling import ksample, stitched
 from tstitch_testing.unets import unet_model
 
 FOLDER = Path(os.environ["TSTITCH_PACKS"]).expanduser().resolve()
-STEPS = 6
 COUNTS: dict[str, Counter[str]] = {}
-WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
-
-
-class Added:
-    """What a pack adds to the host."""
-
-    def __init__(self, path: Path) -> None:
-        known = set(nodes.NODE_CLASS_MAPPINGS), set(comfy.samplers.SAMPLER_NAMES), set(comfy.samplers.SCHEDULER_NAMES)
-        self.name = path.name
-        self.loaded = bool(asyncio.run(nodes.load_custom_node(str(path))))
-        self.nodes = sorted(set(nodes.NODE_CLASS_MAPPINGS) - known[0])
-        self.samplers = sorted(set(comfy.samplers.SAMPLER_NAMES) - known[1])
-        self.schedulers = sorted(set(comfy.samplers.SCHEDULER_NAMES) - known[2])
-        commit = ["git", "-C", str(path), "rev-parse", "--short=12", "HEAD"]
-        found = subprocess.run(commit, capture_output=True, text=True, check=False)
-        self.commit = found.stdout.strip() or "no git"
+latent = torch.zeros(1, 4, 8, 8)
 
 
 async def start() -> None:
@@ -95,144 +82,206 @@ def everywhere(model: Any) -> Any:
     return stitched([model, model, model], "0.3, 0.6")
 
 
-def compare(pack: Added, plain: Any, joined: Any) -> None:
-    """Both draw; `plain` twice, as what differs by itself tells nothing."""
+def compare(pack: Added, drawn: Callable[[bool], Tensor]) -> None:
+    """Both draw, the model itself twice, as what differs by itself tells nothing.
+
+    drawn: on the joined MODEL, if true, or else on the model itself.
+    """
     counts = COUNTS.setdefault(pack.name, Counter())
     try:
-        first, second = plain(), plain()
+        first, second = drawn(False), drawn(False)
+    except LackingError as lacking:
+        counts["skipped"] += 1
+        pytest.skip(str(lacking))
     except Exception as error:
         counts["skipped"] += 1
         pytest.skip(f"without T-Stitch too: {type(error).__name__}: {str(error)[:200]}")
+    if not isinstance(first, Tensor):
+        counts["skipped"] += 1
+        pytest.skip("it gives no tensor")
     if not torch.equal(first, second):
         counts["random"] += 1
         pytest.skip("it draws something else each time")
     if not torch.isfinite(first).all():
         counts["skipped"] += 1
         pytest.skip("it draws no numbers on so small a model")
-    assert torch.equal(joined(), first)
+    assert torch.equal(drawn(True), first)
     counts["exact"] += 1
 
 
-latent = torch.zeros(1, 4, 8, 8)
+def on(joined: bool, model: Any) -> Any:
+    return everywhere(model) if joined else model
 
 
 @pytest.mark.parametrize(("pack", "name"), cases("samplers"))
 def test_a_sampler(pack: Added, name: str) -> None:
     model = unet_model(1)
-    compare(
-        pack,
-        lambda: ksample(model, name, steps=STEPS, latent=latent),
-        lambda: ksample(everywhere(model), name, steps=STEPS, latent=latent),
-    )
+    compare(pack, lambda joined: ksample(on(joined, model), name, steps=STEPS, latent=latent))
 
 
 @pytest.mark.parametrize(("pack", "name"), cases("schedulers"))
 def test_a_scheduler(pack: Added, name: str) -> None:
     model = unet_model(1)
-    compare(
-        pack,
-        lambda: ksample(model, "euler", name, steps=STEPS, latent=latent),
-        lambda: ksample(everywhere(model), "euler", name, steps=STEPS, latent=latent),
-    )
+    compare(pack, lambda joined: ksample(on(joined, model), "euler", name, steps=STEPS, latent=latent))
 
 
-class LackingError(Exception):
-    """A node needs what the kit has not."""
+def node_cases(*gives: str, model: bool = True) -> list[Any]:
+    """Nodes that give one of these types. model: only those that are given a MODEL, alone or in a pipe."""
+    return [
+        pytest.param(pack, name, id=f"{pack.name}-{name}")
+        for pack in PACKS
+        for name, taken, given in pack.types()
+        if set(gives) & set(given) and (not model or taken & pack.with_a_model)
+    ]
 
 
-def kit(model: Any) -> dict[str, Any]:
-    return {
-        "MODEL": model,
-        "CONDITIONING": conditioning(0.4),
-        "LATENT": {"samples": latent.clone()},
-        "SIGMAS": comfy.samplers.KSampler(model, STEPS, model.load_device, "euler", "normal").sigmas,
-        "SAMPLER": comfy.samplers.sampler_object("euler"),
-    }
+@pytest.mark.parametrize(("pack", "name"), node_cases("SAMPLER", model=False))
+def test_a_node_that_gives_a_sampler(pack: Added, name: str) -> None:
+    model = unet_model(1)
+
+    def drawn(joined: bool) -> Tensor:
+        given = kit(on(joined, model))
+        sampler = run(pack, name, given)["SAMPLER"]
+        noise = comfy.sample.prepare_noise(latent, 1)
+        conds = conditioning(0.4), conditioning(-0.2)
+        return comfy.sample.sample_custom(
+            given["MODEL"], noise, 3.0, sampler, given["SIGMAS"], *conds, latent, disable_pbar=True, seed=1
+        )
+
+    compare(pack, drawn)
 
 
-def arguments(node: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """The required inputs: sockets from the kit, widgets as the page sets them, few steps."""
-    found = {}
-    for name, spec in node.INPUT_TYPES().get("required", {}).items():
-        kind, options = spec[0], spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
-        choices = kind if isinstance(kind, (list, tuple)) else options.get("options")
-        if name == "steps" and kind == "INT":
-            found[name] = STEPS
-        elif not isinstance(kind, (list, tuple)) and kind in values:
-            found[name] = values[kind]
-        elif "default" in options:
-            found[name] = options["default"]
-        elif choices:
-            found[name] = choices[0]
-        elif kind in WIDGETS:
-            found[name] = {"INT": options.get("min", 0), "FLOAT": options.get("min", 0.0), "STRING": ""}.get(
-                kind, False
-            )
-        else:
-            raise LackingError(f"{name} is {kind}")
-    return found
+@pytest.mark.parametrize(("pack", "name"), node_cases("SIGMAS"))
+def test_a_node_that_gives_noise_levels(pack: Added, name: str) -> None:
+    model = unet_model(1)
+    compare(pack, lambda joined: run(pack, name, kit(on(joined, model)))["SIGMAS"])
 
 
-def run(node: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """Outputs by type, the first of each."""
-    call = getattr(node() if not hasattr(node, "define_schema") else node, node.FUNCTION, None) or node.execute
-    result = call(**arguments(node, values))
-    if inspect.isawaitable(result):
-        result = asyncio.run(result)  # type: ignore[arg-type]
-    result = getattr(result, "result", result)
-    result = result.get("result", ()) if isinstance(result, dict) else result
-    return dict(reversed(list(zip(node.RETURN_TYPES, result, strict=False))))
+@pytest.mark.parametrize(("pack", "name"), node_cases("GUIDER"))
+def test_a_guider(pack: Added, name: str) -> None:
+    model = unet_model(1)
+
+    def drawn(joined: bool) -> Tensor:
+        given = kit(on(joined, model))
+        return whole(run(pack, name, given)["GUIDER"], latent, given["SIGMAS"])
+
+    compare(pack, drawn)
 
 
-def types_of(node: Any) -> tuple[set[str], set[str]]:
-    required = node.INPUT_TYPES().get("required", {}).values()
-    return {spec[0] for spec in required if isinstance(spec[0], str)}, {str(kind) for kind in node.RETURN_TYPES}
+SAMPLING = {case.id for case in node_cases("LATENT", "IMAGE")}
+CONTROLS = [
+    pytest.param(pack, name, maker, id=f"{pack.name}-{name}-{maker}")
+    for pack in PACKS
+    for name, taken, given in pack.types()
+    if {"CONTROL_NET", "CONDITIONING"} <= taken and "CONDITIONING" in given
+    for maker in [*pack.makers("CONTROL_NET"), None]
+]
 
 
-def node_cases(gives: str) -> list[Any]:
-    found = []
-    for pack in PACKS:
-        for name in pack.nodes:
-            try:
-                takes, makes = types_of(nodes.NODE_CLASS_MAPPINGS[name])
-            except Exception:
-                continue  # a node that cannot tell its inputs
-            if "MODEL" in takes and gives in makes and (gives != "MODEL" or "LATENT" not in makes):
-                found.append(pytest.param(pack, name, id=f"{pack.name}-{name}"))
-    return found
+@pytest.mark.parametrize(("pack", "name", "maker"), CONTROLS)
+def test_a_node_that_applies_controlnets(pack: Added, name: str, maker: str | None) -> None:
+    """Those that nodes of the pack make, and the host's own."""
+    model = unet_model(1)
+
+    def drawn(joined: bool) -> Tensor:
+        given = kit(model)
+        if maker is not None:
+            given["CONTROL_NET"] = run(pack, maker, given)["CONTROL_NET"]
+        prompt = run(pack, name, given)["CONDITIONING"]
+        return ksample(on(joined, model), steps=STEPS, latent=latent, positive=prompt)
+
+    compare(pack, drawn)
 
 
-@pytest.mark.parametrize(("pack", "name"), node_cases("MODEL"))
+PATCHES = [case for case in node_cases("MODEL") if case.id not in SAMPLING]
+
+
+@pytest.mark.parametrize(("pack", "name"), PATCHES)
 def test_a_patch(pack: Added, name: str) -> None:
     """On the model of all stages; on one stage it works or is refused in a sentence."""
-    node = nodes.NODE_CLASS_MAPPINGS[name]
 
-    def patched(model: Any) -> Any:
-        try:
-            return run(node, kit(model))["MODEL"]
-        except LackingError as lacking:
-            pytest.skip(str(lacking))
+    def patched(seed: int) -> Any:
+        return run(pack, name, kit(unet_model(seed)))["MODEL"]
 
     def drawn(model: Any) -> Tensor:
         return ksample(model, steps=STEPS, latent=latent)
 
-    compare(pack, lambda: drawn(patched(unet_model(1))), lambda: drawn(everywhere(patched(unet_model(1)))))
-    for stages in ([patched(unet_model(1)), unet_model(2)], [unet_model(1), patched(unet_model(2))]):
+    compare(pack, lambda joined: drawn(on(joined, patched(1))))
+    for stages in ([patched(1), unet_model(2)], [unet_model(1), patched(2)]):
         try:
             assert torch.isfinite(drawn(stitched(stages, "0.5"))).all()
         except StitchError as refused:
             sys.stdout.write(f"{name} on one stage: {refused}\n")
 
 
-@pytest.mark.parametrize(("pack", "name"), node_cases("LATENT"))
+@pytest.mark.parametrize(("pack", "name"), node_cases("LATENT", "IMAGE"))
 def test_a_node_that_samples(pack: Added, name: str) -> None:
+    """KSamplers of other packs, detailers and upscalers."""
+    model = unet_model(1)
+    calls: list[int] = []
+    model.model.diffusion_model.register_forward_pre_hook(lambda *_: calls.append(1))
+
+    def drawn(joined: bool) -> Tensor:
+        outputs = run(pack, name, kit(on(joined, model)))
+        if not calls:
+            raise LackingError("it does not sample")
+        return outputs["LATENT"]["samples"] if "LATENT" in outputs else outputs["IMAGE"]
+
+    compare(pack, drawn)
+
+
+def write_gguf_file(folder: Path) -> None:
+    """A small Stable Diffusion 3, its matrices in eight bits."""
+    gguf = pytest.importorskip("gguf")
+    architecture = architectures.sd3(2, None)
+    shapes = {key.removeprefix(architecture.prefix): shape for key, shape in architecture.shapes().items()}
+    writer = gguf.GGUFWriter(folder / "small.gguf", "sd3")
+    for (key, shape), value in zip(shapes.items(), architectures.random_weights(shapes, 1), strict=True):
+        packed = len(shape) == 2 and shape[-1] % 32 == 0
+        kind = gguf.GGMLQuantizationType.Q8_0 if packed else gguf.GGMLQuantizationType.F32
+        writer.add_tensor(key, gguf.quants.quantize(value.numpy(), kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def takes_gguf(name: str) -> bool:
+    """Whether a node makes a MODEL of a file of the folder for such files."""
     node = nodes.NODE_CLASS_MAPPINGS[name]
+    return "gguf" in name.lower() and tuple(node.RETURN_TYPES) == ("MODEL",)
+
+
+LOADERS = [pytest.param(pack, name, id=name) for pack in PACKS for name in pack.nodes if takes_gguf(name)]
+
+
+@pytest.mark.parametrize(("pack", "name"), LOADERS)
+def test_a_loader_of_gguf_files(pack: Added, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In all stages, and as the first and the last of two, with a LoRA on one of them."""
+    write_gguf_file(tmp_path)
+    for key in [key for key, (_, kinds) in folder_paths.folder_names_and_paths.items() if ".gguf" in kinds]:
+        monkeypatch.setitem(folder_paths.folder_names_and_paths, key, ([str(tmp_path)], {".gguf"}))
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "diffusion_models", ([str(tmp_path)], {".gguf"}))
+    folder_paths.filename_list_cache.clear()
+    prompt = [[torch.full((1, 3, 4096), 0.1), {"pooled_output": torch.full((1, 2048), 0.1)}]]
 
     def drawn(model: Any) -> Tensor:
-        try:
-            return run(node, copy.copy(kit(model)))["LATENT"]["samples"]
-        except LackingError as lacking:
-            pytest.skip(str(lacking))
+        guider = CFGGuider(model)
+        guider.set_conds(prompt, prompt)
+        guider.set_cfg(1.0)
+        sigmas = comfy.samplers.KSampler(model, STEPS, model.load_device, "euler", "simple").sigmas
+        return whole(guider, torch.zeros(1, 16, 8, 8), sigmas)
 
-    model = unet_model(1)
-    compare(pack, lambda: drawn(model), lambda: drawn(everywhere(model)))
+    try:
+        model = run(pack, name, {})["MODEL"]
+    except Exception as error:
+        pytest.skip(f"without T-Stitch too: {type(error).__name__}: {str(error)[:200]}")
+    compare(pack, lambda joined: drawn(on(joined, model)))
+    key = next(key for key in model.model_state_dict() if key.endswith("joint_blocks.0.x_block.attn.qkv.weight"))
+    changed = model.clone()
+    changed.add_patches({key: ("diff", (torch.full((384, 128), 0.05),))}, 1.0)
+    alone, both = drawn(changed), drawn(stitched([model, changed], "0.5"))
+    assert not torch.equal(alone, drawn(model))
+    assert torch.isfinite(both).all()
+    assert torch.equal(drawn(stitched([model, changed], "0")), alone)
+    assert torch.equal(drawn(stitched([changed, model], "1")), alone)

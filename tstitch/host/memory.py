@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import comfy.model_management as mm
+import comfy.sampler_helpers
 import comfy.utils
 from comfy.patcher_extension import WrappersMP
 from comfy.sampler_helpers import estimate_memory, get_additional_models
 
 POLICIES = ("auto", "keep", "swap")
+#: The host's key for copies of a model on other GPUs, between which it splits the conditioning of each call.
+SHARED_WORK = "multigpu"
 
 
 def fits_together(
@@ -32,7 +35,7 @@ def fits_together(
     options = options or [patcher.model_options for patcher in patchers]
     for patcher, own, set_up in zip(patchers, conds, options, strict=True):
         brought, to_control = get_additional_models(own, patcher.model_dtype())
-        for each in (patcher, *brought):
+        for each in (patcher, *brought, *patcher.get_nested_additional_models()):
             weights[each.load_device][id(each.model)] = each.model_size()
         needed = estimate_memory(patcher, shape_of_window(latent_shape, set_up), own)[0] + to_control
         working[patcher.load_device] = max(working[patcher.load_device], needed)
@@ -61,9 +64,10 @@ def share_weights(patchers: Sequence[Any]) -> bool:
 
 
 def unload_model(patcher: Any) -> None:
-    """Unload one model; the others stay on the device."""
-    others = [loaded for loaded in mm.current_loaded_models if not patcher.is_clone(loaded.model)]
-    mm.free_memory(1e30, patcher.load_device, keep_loaded=others)
+    """Unload one model, also from other GPUs that share its work; the others stay where they are."""
+    for each in (patcher, *patcher.get_additional_models_with_key(SHARED_WORK)):
+        others = [loaded for loaded in mm.current_loaded_models if not each.is_clone(loaded.model)]
+        mm.free_memory(1e30, each.load_device, keep_loaded=others)
 
 
 def keep_pinned(clone: Any) -> None:
@@ -84,9 +88,15 @@ class StageLoader:
         self._extra_models: list[Any] = []  # ControlNets and their like
         self._loaded: list[tuple[Any, int]] | None = None  # MODELs and how much of each was put on the device
         self._patcher: Any = None  # once it is set up
+        self._copies: list[Any] = []  # on other GPUs, which were loaded after set-up
+        self.for_calls: dict[str, Any] = {}  # options of every call, of those copies
         wrappers = guider.model_options.setdefault("transformer_options", {}).setdefault("wrappers", {})
+
+        def prepare_sampling(*args: Any, **kwargs: Any) -> tuple[Any, Any, list]:
+            return self._prepare_sampling(*args, **kwargs)
+
         # Replaces the loader of an outer run, for which a stitched model is one stage.
-        wrappers.setdefault(WrappersMP.PREPARE_SAMPLING, {})["tstitch"] = [self._prepare_sampling]
+        wrappers.setdefault(WrappersMP.PREPARE_SAMPLING, {})["tstitch"] = [prepare_sampling]
 
     def _prepare_sampling(
         self, executor: Any, model: Any, noise_shape: Any, conds: Any, **kwargs: Any
@@ -117,6 +127,20 @@ class StageLoader:
             if patcher and (patcher.model is real_model or id(patcher) in own or id(patcher) not in before)
         ]
 
+    def load_late(self) -> None:
+        """As `load`, and have copies on other GPUs share the work, which the host sees to at set-up."""
+        self.load()
+        prepare = getattr(comfy.sampler_helpers, "prepare_model_patcher_multigpu_clones", None)
+        found: dict[str, Any] = {}
+        copies = [] if prepare is None else prepare(self._patcher, self._extra_models, found)
+        for copy in copies:
+            copy.pre_run()
+        if copies and "multigpu_thread_pool" not in self.for_calls:
+            devices = [self._patcher.load_device, *(copy.load_device for copy in copies)]
+            found["multigpu_thread_pool"] = comfy.multigpu.MultiGPUThreadPool(devices)
+        self._copies = copies
+        self.for_calls |= found
+
     def is_loaded(self, in_full: bool) -> bool:
         """Whether everything is still on the device; in_full: as much of it as after the last `load`."""
         if self._loaded is None:
@@ -140,7 +164,11 @@ class StageLoader:
         """
         if self._patcher is not None and not any(found.model is self._patcher for found in mm.current_loaded_models):
             self._patcher.unpatch_model(unpatch_weights=False)
-        self._patcher = None
+        if self.for_calls:
+            self.for_calls.pop("multigpu_thread_pool").shutdown()
+        for copy in self._copies:
+            copy.cleanup()
+        self._patcher, self._copies, self.for_calls = None, [], {}
         self._prepare = _released
         self._loaded, self._options = None, {}
 

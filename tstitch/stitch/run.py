@@ -149,6 +149,7 @@ class Stage:
         self.patcher.clean_hooks()  # what was cached for a keyframe may be out of date when this stage is back
         if unload:
             unload_model(self.patcher)
+            self.patcher.model.current_patcher = self.patcher  # with which Qwen-Image 2.1 lets go of what it has cached
 
     def put_in_place(self) -> None:
         """Make this the stage whose weights and patches are in place."""
@@ -189,7 +190,7 @@ class Stage:
 
     def _load(self, loader: StageLoader) -> None:
         self.patcher.unpatch_hooks()  # a variant of the model that was evicted took them along
-        loader.load()
+        loader.load_late()
         for conds in self.guider.conds.values():  # some ControlNets take weights of the model over
             pre_run_control(self.guider.inner_model, conds)
         self._fit_times()
@@ -342,18 +343,24 @@ class Router(StageRouter):
         if stage is not self._lead:
             options = with_additions(stage.model_options, self._options_before, options)
         options = stage.options_at(step, options, self._asked)
-        options = {**options, GUIDED: partial(self._count_guidance, stage, options.get(GUIDED))}
+        options = {**options, GUIDED: self._guidance_counter(stage, options.get(GUIDED))}
         if stage.conversion is not None:
             stage_level, factor = stage.conversion(level)
             x, sigma = x * factor, filled(sigma, stage_level)
         device = stage.patcher.load_device  # another one where the models are spread over several GPUs
         with self._turn_of(stage, level):
+            options.update(stage.loader.for_calls if stage.loader is not None else {})
             return stage.predict(x.to(device), sigma.to(device), model_options=options, **kwargs).to(x.device)
 
-    def _count_guidance(self, stage: Stage, of_outer_run: Callable[[], None] | None) -> None:
-        self._report.uses[stage.index].weak_calls += 1
-        if of_outer_run is not None:
-            of_outer_run()
+    def _guidance_counter(self, stage: Stage, of_outer_run: Callable[[], None] | None) -> Callable[[], None]:
+        """A plain function: patches may copy options deeply, which copies what a bound method or a `partial` holds."""
+
+        def count() -> None:
+            self._report.uses[stage.index].weak_calls += 1
+            if of_outer_run is not None:
+                of_outer_run()
+
+        return count
 
     @contextmanager
     def _turn_of(self, stage: Stage, level: float) -> Iterator[None]:

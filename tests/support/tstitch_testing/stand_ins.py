@@ -28,6 +28,10 @@ def save_ldm(path: Path, **shape: Any) -> None:
 
 
 def save_tiny_vae(path: Path) -> None:
+    save(tiny_vae_weights(), path)
+
+
+def tiny_vae_weights() -> dict[str, torch.Tensor]:
     """The host's own TAESD: any latent of the SD VAE goes in, a picture eight times as wide comes out."""
     from comfy.taesd.taesd import TAESD
 
@@ -38,7 +42,7 @@ def save_tiny_vae(path: Path) -> None:
         for key, value in vae.state_dict().items()
     }
     state["vae_scale"] = torch.tensor(1.0)
-    save(state, path)
+    return state
 
 
 RUNNING: dict[str, Callable[[Path], object]] = {

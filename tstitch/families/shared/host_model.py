@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
 import comfy.latent_formats
@@ -40,9 +41,17 @@ def reloadable(load: Callable[Arguments, Loaded]) -> Callable[Arguments, Loaded]
     return remembered
 
 
+#: Whether MODELs are made so that the host can page their weights, where it does so.
+_paged: ContextVar[bool] = ContextVar("paged", default=True)
+
+
 def _load_again(load: Callable[[], Any], disable_dynamic: bool = False) -> Any:
-    """As the host calls it; what these loaders make is never dynamic."""
-    return load()
+    """As the host calls it; with `disable_dynamic` it wants to patch the weights by hooks, which it cannot page."""
+    token = _paged.set(not disable_dynamic)
+    try:
+        return load()
+    finally:
+        _paged.reset(token)
 
 
 class EagerLayers(comfy.ops.disable_weight_init):
@@ -65,12 +74,21 @@ def build_patcher(
     )
     config.set_inference_dtype(dtype, mm.unet_manual_cast(dtype, load_device, dtypes))
     model = config.get_model(state_dict)
-    model.load_model_weights(state_dict, "")  # before any move, which layers without weights cannot make
+    offload_device = mm.unet_offload_device()
+    patcher = patcher_class()(model, load_device=load_device, offload_device=offload_device)
+    # Before any move, which layers without weights cannot make. Weights that are paged are taken over from the file.
+    paged = hasattr(patcher, "is_dynamic") and patcher.is_dynamic()
+    model.load_model_weights(state_dict, "", **({"assign": True} if paged else {}))
     for parameter in model.diffusion_model.parameters():
         parameter.data = parameter.data.to(dtype)  # such layers take over the file's
-    offload_device = mm.unet_offload_device()
     model.to(offload_device)
-    return comfy.model_patcher.ModelPatcher(model, load_device=load_device, offload_device=offload_device)
+    return patcher
+
+
+def patcher_class() -> type[comfy.model_patcher.ModelPatcher]:
+    """That whose weights the host pages (dynamic VRAM), where it does."""
+    plain = comfy.model_patcher.ModelPatcher
+    return getattr(comfy.model_patcher, "CoreModelPatcher", plain) if _paged.get() else plain
 
 
 def run_wrapped(
