@@ -89,6 +89,12 @@ def solvers() -> list[Setting]:
     return [*pairs, *by_others, *(replace(pair, shift=1.0) for pair in pairs), stitched((S_EPS, XL), RULE)]
 
 
+def shift() -> list[Setting]:
+    """The time shift that the family carries (3), and others, for XL alone and with 40 % by S."""
+    pairs = [stitched((S, XL), share) for share in (0.0, RULE)]
+    return [replace(pair, shift=value) for pair in pairs for value in (None, 1.0, 2.0, 5.0)]
+
+
 def fewer_steps() -> list[Setting]:
     """The other way to save time, the large model alone with fewer steps; mixtures beside it, and both at once."""
     alone = [stitched((XL,), steps=steps) for steps in (STEPS, 16, 13, 10, 8, 6, 4)]
@@ -201,6 +207,7 @@ GROUPS: dict[str, Group] = {
     "resolution": Group("how much XL can draw at fewer pixels", resolution, 13),
     "guidance": Group("who gives the second answer of a guided step", guidance, 18),
     "fewer_steps": Group("fewer steps instead, in as much time", fewer_steps, 7),
+    "shift": Group("the time shift of the family, and others", shift, 5),
     "order": Group("small first, large first, interleaved", order, 5),
     "solvers": Group("other solvers, times and predictions", solvers, 9),
     "seam": Group("one loop against two chained samplers", seam, 3),

@@ -174,6 +174,12 @@ SECTIONS: dict[str, Section] = {
         "Fewer steps instead",
         "The other way to save time is fewer steps of XL. Compare rows of the same time; both ways work together.",
     ),
+    "shift": quality(
+        "shift",
+        "Time shift",
+        "The family carries a shift of 3, as large flow models do; rows without a word have it. It moves steps to high"
+        " noise, where small models are good. XL alone at 20 steps decides.",
+    ),
     "order": quality(
         "order",
         "Order",
