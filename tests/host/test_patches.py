@@ -391,7 +391,11 @@ def test_a_patch_may_copy_its_options_deeply(monkeypatch: pytest.MonkeyPatch) ->
     model = unet_model(1)
     model.set_model_sampler_pre_cfg_function(asking_again)
     expected = sample(model)
-    monkeypatch.setattr(type(model.model), "__deepcopy__", None, raising=False)  # fails where it is copied
+
+    def copied(*_: Any) -> Any:
+        raise AssertionError("a model was copied")
+
+    monkeypatch.setattr(type(model.model), "__deepcopy__", copied, raising=False)
     for memory in ("keep", "swap"):
         assert torch.equal(sample(stitched([model.clone(), model, model], "0.2, 0.6", memory=memory)), expected)
 

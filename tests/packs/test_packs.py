@@ -125,13 +125,13 @@ def test_a_scheduler(pack: Added, name: str) -> None:
     compare(pack, lambda joined: ksample(on(joined, model), "euler", name, steps=STEPS, latent=latent))
 
 
-def node_cases(*gives: str, model: bool = True) -> list[Any]:
-    """Nodes that give one of these types. model: only those that are given a MODEL, alone or in a pipe."""
+def node_cases(*gives: str, model: bool = True, pipes: bool = True) -> list[Any]:
+    """Nodes that give one of these types. model: only those that are given a MODEL, with `pipes` also in one."""
     return [
         pytest.param(pack, name, id=f"{pack.name}-{name}")
         for pack in PACKS
         for name, taken, given in pack.types()
-        if set(gives) & set(given) and (not model or taken & pack.with_a_model)
+        if set(gives) & set(given) and (not model or taken & (pack.with_a_model if pipes else {"MODEL"}))
     ]
 
 
@@ -193,7 +193,7 @@ def test_a_node_that_applies_controlnets(pack: Added, name: str, maker: str | No
     compare(pack, drawn)
 
 
-PATCHES = [case for case in node_cases("MODEL") if case.id not in SAMPLING]
+PATCHES = [case for case in node_cases("MODEL", pipes=False) if case.id not in SAMPLING]
 
 
 @pytest.mark.parametrize(("pack", "name"), PATCHES)
