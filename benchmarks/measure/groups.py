@@ -23,7 +23,6 @@ TUNED = {name: Part(f"S trained on, {name}", file=f"starter_s_{name.replace(' ',
 #: Models that plans choose from, the small ones first.
 PLANNED_SETS: dict[str, tuple[Part, ...]] = {
     "joint plan": (S_HALF, S, HALF, Part("XL", guide=Guide(S, "cheap negative")), XL),
-    "planned steps": (XL,),
 }
 
 #: What is asked first, in the order of the summary: 20 guided steps of XL become these.

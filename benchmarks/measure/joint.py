@@ -1,8 +1,7 @@
 """Plans of steps, noise levels, models, sizes and guidance together, by the pack's own nodes.
 
-Calibrate records what every step between 50 levels loses, Profile times a step, Plan chooses for each speed-up; once
-with all models, once with XL alone, which leaves the choice of its steps. Writes `results/joint.json`; the group
-`joint` draws the plans.
+Calibrate records what every step between 50 levels loses, Profile times a step, Plan chooses for each speed-up.
+Writes `results/joint.json`; the group `joint` draws the plans.
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ class Planner:
     def __init__(self, parts: Sequence[Part]) -> None:
         self.nodes = studio().nodes
         *others, last = [studio().model(part) for part in parts]
-        others = others or [last.clone()]  # the nodes compare at least two
         self.models = {"final_model": last, **{f"model_{number}": model for number, model in enumerate(others, 1)}}
         labels = ", ".join(str(picture % len(STYLES)) for picture in range(PICTURES))
         no_class = self.nodes["TStitchClassLabel"].GET_SCHEMA().inputs[2].options[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import comfy.latent_formats
@@ -12,6 +13,7 @@ import pytest
 import torch
 from comfy.model_base import ModelType
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tstitch.errors import StitchError
 from tstitch.resolution.fitting import by_area, fitted
@@ -171,6 +173,49 @@ def test_the_two_sizes_share_their_weights(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(comfy.model_patcher.ModelPatcher, "patch_weight_to_device", counting)
     ksample(stitched([low_resolution(large, 0.5), large]), steps=4, latent=torch.zeros(1, 4, 8, 8))
     assert patched.count(key) <= 1
+
+
+class LiveBytes(TorchDispatchMode):
+    """The most bytes of new tensors that were alive at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **kwargs or {})
+        for tensor in result if isinstance(result, (list, tuple)) else [result]:
+            if isinstance(tensor, Tensor):
+                self._count(tensor.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        address, size = storage._cdata, storage.nbytes()
+        if address in self._known:
+            return
+        self._known.add(address)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._freed, address, size)
+
+    def _freed(self, address: int, size: int) -> None:
+        self._known.discard(address)
+        self.now -= size
+
+
+@pytest.mark.parametrize("memory", MEMORY)
+def test_the_peak_of_memory_is_that_of_the_large_model_and_two_latents(memory: str) -> None:
+    large, latent = unet_model(), torch.zeros(4, 4, 64, 64)
+
+    def peak(model: Any) -> int:
+        ksample(model, steps=4, latent=latent)  # what is kept from the first run on
+        with LiveBytes() as live:
+            ksample(model, steps=4, latent=latent)
+        return live.peak
+
+    joined = stitched([low_resolution(large, 0.5), large], memory=memory)
+    assert peak(joined) <= peak(large) + 2 * latent.nbytes
 
 
 def test_controlnets_masks_and_img2img_run() -> None:

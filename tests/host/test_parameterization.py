@@ -128,6 +128,7 @@ def test_fraction_1_is_the_small_model_alone_at_the_same_noise(lead: str, stage:
 
 @pytest.mark.parametrize(("lead", "stage"), PAIRS)
 def test_the_stage_sees_its_own_levels(lead: str, stage: str) -> None:
+    """All of the run; in the first call of a later stage, those from there on, for caches that begin with a run."""
     small, large = KINDS[stage](0.1, 0.5), KINDS[lead](0.6, 0.9)
     sample(joined([small, large], pattern="1x3 2x4"), sigmas_of(lead), "euler")
     levels = sigmas_of(stage)
@@ -135,7 +136,10 @@ def test_the_stage_sees_its_own_levels(lead: str, stage: str) -> None:
     assert calls_of(large) == sigmas_of(lead)[3:-1].tolist()
     for seen in small.model.diffusion_model.sample_sigmas:
         assert torch.allclose(seen, levels, rtol=1e-6)
-    for seen in large.model.diffusion_model.sample_sigmas:
+    first, *others = large.model.diffusion_model.sample_sigmas
+    assert torch.equal(first[:5], sigmas_of(lead)[3:])
+    assert len(others) == 3
+    for seen in others:
         assert torch.equal(seen, sigmas_of(lead))
 
 

@@ -298,7 +298,7 @@ def test_a_plan_runs_as_it_says(nodes: dict[str, Any], models: tuple[Any, Any]) 
         nodes["TStitchPlan"], goal="no visible loss", budget=tolerance, steps=8, order="small first",
         profile=measured, calibration=found, latent_image=latent(),
     )  # fmt: skip
-    pattern, fraction, seconds, table, plot = plan
+    pattern, fraction, seconds, table, plot, _ = plan
     assert fraction >= 3 / 8
     assert seconds > 0
     assert f"| \N{RIGHTWARDS ARROW} | {pattern} |" in table
