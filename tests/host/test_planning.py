@@ -306,7 +306,7 @@ def test_a_plan_runs_as_it_says(nodes: dict[str, Any], models: tuple[Any, Any]) 
 
     sampling = {"seed": 1, "steps": 8, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
     prompts = {"positive": conditioning(0.4), "negative": conditioning(-0.2), "latent_image": latent()}
-    one, report = run_node(
+    one, report, *_ = run_node(
         nodes["TStitchKSampler"], model=final, small_model=first, fraction=fraction, **sampling, **prompts
     )
     assert json.loads(report)["pattern"] == pattern
