@@ -489,13 +489,12 @@ def starter_budget_plan() -> Graph:
     large = starter(graph, "XL", "XL (finishes)")
     small = starter(graph, "S", "S (starts)")
     models: dict[str, Any] = {"final_model": large["MODEL"], "model_1": small["MODEL"]}
-    prompts_and_latent: dict[str, Any] = {name: large[name] for name in ("positive", "negative")}
-    prompts_and_latent["latent_image"] = large["LATENT"]
+    inputs = stock_inputs(large)
     sampling: dict[str, Any] = {"steps": 20, "cfg": 1.5, "sampler_name": "euler", "scheduler": "simple"}
     graph.column("Measure once")
-    profile = graph.add("TStitchProfile", cfg=1.5, **models, **prompts_and_latent)
+    profile = graph.add("TStitchProfile", cfg=1.5, **models, **inputs)
     graph.column("Compare once")
-    calibration = graph.add("TStitchCalibrate", seed=0, seeds=1, **models, **sampling, **prompts_and_latent)
+    calibration = graph.add("TStitchCalibrate", seed=0, seeds=1, **models, **sampling, **inputs)
     graph.column("Plan")
     known: dict[str, Any] = {
         "profile": profile["PROFILE"],
@@ -508,7 +507,7 @@ def starter_budget_plan() -> Graph:
     graph.add("PreviewImage", "Time against error", images=plan["plot"])
     graph.column("Sample")
     joined = graph.add("TStitchModelSchedule", pattern=plan["pattern"], **models)
-    latent = graph.add("KSampler", model=joined["MODEL"], seed=7, **sampling, **prompts_and_latent)
+    latent = graph.add("KSampler", model=joined["MODEL"], seed=7, **sampling, **inputs)
     show(graph, latent["LATENT"], large["VAE"], "budget_plan", scale=2)
     graph.add("PreviewAny", "The alternatives", source=plan["table"])
     return graph
@@ -525,7 +524,7 @@ def starter_auto() -> Graph:
             It chooses the number of steps, their noise levels, and for each step XL, XL at half size, XL without
             guidance, S, S at half size, or XL guided by S. The **report** says what it chose and why.
 
-            Nothing has to be downloaded: the models come with the pack, and draw clothes in 28 x 28 pixels.
+            Nothing has to be downloaded: the models come with the pack, and draw avatars in 64 x 64 pixels.
             """),
     )
     graph.column()
@@ -545,7 +544,7 @@ def starter_auto() -> Graph:
         speed_up=2.0,
         **stock_inputs(large),
     )
-    show(graph, auto["LATENT"], large["VAE"], "auto", scale=4)
+    show(graph, auto["LATENT"], large["VAE"], "auto", scale=2)
     graph.add("PreviewAny", "Report", source=auto["report"])
     return graph
 
@@ -565,7 +564,7 @@ def starter_joint_plan() -> Graph:
 
             Change `goal` and `budget` and queue again: only the plan and the sampling run.
 
-            Nothing has to be downloaded: the models come with the pack, and draw clothes in 28 x 28 pixels.
+            Nothing has to be downloaded: the models come with the pack, and draw avatars in 64 x 64 pixels.
             """),
     )
     graph.column("Models")
@@ -606,7 +605,7 @@ def starter_joint_plan() -> Graph:
         sigmas=plan["SIGMAS"],
         **inputs,
     )
-    show(graph, run["output"], large["VAE"], "joint_plan", scale=4)
+    show(graph, run["output"], large["VAE"], "joint_plan", scale=2)
     graph.add("PreviewAny", "The plans", source=plan["table"])
     return graph
 
