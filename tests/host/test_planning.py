@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +20,7 @@ from comfy.cli_args import PerformanceFeature
 
 from tstitch.planning.profile.measure import conditioning_key
 from tstitch_testing.host import run_node
-from tstitch_testing.models import calls_of, conditioning, gaussian_model
+from tstitch_testing.models import calls_of, conditioning, gaussian_model, slowed
 
 REPEATS, WARM_UP = 4, 2
 STEPS_MEASURED = WARM_UP + REPEATS + 1  # and a run of one step for the set-up
@@ -277,16 +276,6 @@ def calibration(nodes: dict[str, Any], final: Any, first: Any, **more: Any) -> A
         sampler_name="euler", scheduler="normal", positive=conditioning(0.4), negative=conditioning(-0.2),
         latent_image=latent(), tolerance=0.1, **more,
     )[0]  # fmt: skip
-
-
-def slowed(model: Any, seconds: float) -> Any:
-    def wait(args: dict[str, Any]) -> Any:
-        time.sleep(seconds)
-        return args["denoised"]
-
-    clone = model.clone()
-    clone.set_model_sampler_post_cfg_function(wait)
-    return clone
 
 
 def test_a_plan_runs_as_it_says(nodes: dict[str, Any], models: tuple[Any, Any]) -> None:

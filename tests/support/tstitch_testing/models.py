@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import comfy.hooks
@@ -128,3 +129,15 @@ def hooked(model: Any, strengths: list[tuple[float, float]], guarantee_steps: in
         keyframes.add(comfy.hooks.HookKeyframe(strength, start, guarantee_steps))
     group.set_keyframes_on_hooks(keyframes)
     return [[tensor, {**values, "hooks": group}] for tensor, values in conditioning(0.4)]
+
+
+def slowed(model: Any, seconds: float) -> Any:
+    """A clone each of whose steps takes so much longer."""
+
+    def wait(args: dict[str, Any]) -> Any:
+        time.sleep(seconds)
+        return args["denoised"]
+
+    clone = model.clone()
+    clone.set_model_sampler_post_cfg_function(wait)
+    return clone
