@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.data import SIZE, halved, load_split
-from training.device import DEVICE, autocast, to_device
+from training.device import DEVICE, autocast, pictures_to_device
 from training.host import prepare_host
-from training.loop import Schedule, Trainer
+from training.loop import Schedule, Trainer, halves
 
 VAE_CONFIG: dict[str, Any] = {
     "embed_dim": 4,
@@ -99,13 +99,13 @@ def train_vae(path: str) -> None:
         else:
             pixels = crops(avatars.signal(rows), generator)
         with autocast():
-            return _loss(model, to_device(pixels).contiguous(memory_format=torch.channels_last))
+            return _loss(model, pictures_to_device(pixels))
 
     vae = trainer.run(loss_of)
     sample = avatars.signal(torch.arange(SAMPLE)).to(DEVICE)
     normalize_latents(vae, sample)
     factors, bias = preview_factors(vae, sample[:1000])
-    state = {key: value.half().cpu().contiguous() for key, value in vae.state_dict().items()}
+    state = halves(vae.state_dict())
     metadata = {
         "tstitch.vae": json.dumps(VAE_CONFIG),
         "tstitch.preview": json.dumps({"factors": factors, "bias": bias}),
@@ -116,9 +116,13 @@ def train_vae(path: str) -> None:
 
 def crops(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """A square (N, 3, CROP, CROP) out of each picture."""
-    corners = torch.randint(SIZE - CROP + 1, (len(pixels), 2), generator=generator).tolist()
-    cut = [picture[:, y : y + CROP, x : x + CROP] for picture, (y, x) in zip(pixels, corners, strict=True)]
-    return torch.stack(cut)
+    return cut(pixels, torch.randint(SIZE - CROP + 1, (len(pixels), 2), generator=generator), CROP)
+
+
+def cut(pictures: Tensor, corners: Tensor, side: int) -> Tensor:
+    """A square (N, C, side, side) out of each of (N, C, H, W), from its corner (y, x) on."""
+    pairs = zip(pictures, corners.tolist(), strict=True)
+    return torch.stack([picture[:, y : y + side, x : x + side] for picture, (y, x) in pairs])
 
 
 def _loss(model: Any, pixels: Tensor) -> Tensor:

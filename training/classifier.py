@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from benchmarks.tools.classifier import Classifier
 from training.data import Avatars, load_split
 from training.device import DEVICE, autocast, to_device
-from training.loop import Schedule, Trainer
+from training.loop import Schedule, Trainer, halves
 
 SCHEDULE = Schedule(images=115_200, batch=128, warmup=6_400, hold=0.2)
 SHIFT = 2  # pixels by which a training picture may be moved
@@ -36,7 +36,7 @@ def train_classifier(path: str) -> None:
     average = trainer.run(loss_of)
     assert isinstance(average, Classifier)
     style, attribute = test_accuracy(average.float(), load_split("test"))
-    state = {key: value.half().cpu().contiguous() for key, value in average.state_dict().items()}
+    state = halves(average.state_dict())
     record = {"test_accuracy": f"{style:.4f}", "attribute_accuracy": f"{attribute:.4f}", "images": SCHEDULE.images}
     save_file(state, path, {key: str(value) for key, value in record.items()})
     print(f"of the test pictures: style {style:.4f}, attributes {attribute:.4f}")

@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from training.autoencoder import CROP, WHOLE_EVERY, build_vae, distance, with_plain_norms
+from training.autoencoder import CROP, WHOLE_EVERY, cut, distance
 from training.data import SIZE, halved, load_split
-from training.device import DEVICE, autocast, to_device
-from training.latents import VAE_PATH, dequantized, load_latents
-from training.loop import Schedule, Trainer
+from training.device import autocast, pictures_to_device
+from training.latents import VAE_PATH, dequantized, load_latents, trained_vae
+from training.loop import Schedule, Trainer, halves
 
 SCHEDULE = Schedule(images=96_000, batch=16, warmup=1_600, hold=0.3)
 FACTOR = 4  # pixels a side of a latent
@@ -25,9 +25,7 @@ def train_decoder() -> None:
     """Replace the decoder in the bundled VAE. Raises DatasetError."""
     avatars, latents = load_split("train"), load_latents()
     torch.manual_seed(0)
-    vae = build_vae()
-    vae.load_state_dict(load_file(VAE_PATH))
-    vae = with_plain_norms(vae).float().to(DEVICE, memory_format=torch.channels_last)
+    vae = trained_vae()
     vae.encoder.requires_grad_(False)
     vae.quant_conv.requires_grad_(False)
     trained = [parameter for parameter in vae.parameters() if parameter.requires_grad]
@@ -46,32 +44,23 @@ def train_decoder() -> None:
         else:
             latent, pixels = crops(dequantized(latents.full[rows]), avatars.signal(rows), generator)
         with autocast():
-            return distance(vae, on_device(latent), on_device(pixels))
+            return distance(vae, pictures_to_device(latent), pictures_to_device(pixels))
 
     ema = trainer.run(loss_of)
     save(ema, trainer.step * SCHEDULE.batch, trainer.seconds)
 
 
-def on_device(tensor: Tensor) -> Tensor:
-    return to_device(tensor).contiguous(memory_format=torch.channels_last)
-
-
 def crops(latent: Tensor, pixels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """The same square of each latent and picture, CROP pixels a side."""
     side = CROP // FACTOR
-    corners = torch.randint(latent.shape[-1] - side + 1, (len(latent), 2), generator=generator).tolist()
-    small = [each[:, y : y + side, x : x + side] for each, (y, x) in zip(latent, corners, strict=True)]
-    large = [
-        each[:, FACTOR * y : FACTOR * y + CROP, FACTOR * x : FACTOR * x + CROP]
-        for each, (y, x) in zip(pixels, corners, strict=True)
-    ]
-    return torch.stack(small), torch.stack(large)
+    corners = torch.randint(latent.shape[-1] - side + 1, (len(latent), 2), generator=generator)
+    return cut(latent, corners, side), cut(pixels, FACTOR * corners, CROP)
 
 
 def save(vae: Any, images: int, seconds: float) -> None:
     with safe_open(VAE_PATH, "pt") as file:
         metadata = file.metadata()
-    state = {key: value.half().cpu().contiguous() for key, value in vae.state_dict().items()}
+    state = halves(vae.state_dict())
     record = json.loads(metadata["tstitch.training"])
     record["decoder"] = {"images": images, "seconds": round(seconds)}
     save_file(state, VAE_PATH, {**metadata, "tstitch.training": json.dumps(record)})

@@ -22,7 +22,7 @@ from training import shortcut
 from training.device import DEVICE, autocast
 from training.interval import WHOLE, FineTuning, Interval, TrainingInputError
 from training.latents import Latents, dequantized, load_latents
-from training.loop import Schedule, Trainer, parameter_groups
+from training.loop import Schedule, Trainer, halves, parameter_groups
 from tstitch.families.class_labels import AVATAR_STYLES
 from tstitch.families.dit.network import DiT, DiTConfig
 
@@ -185,6 +185,6 @@ def save_denoiser(
     }
     if recipe.prediction == "flow":
         metadata["tstitch.shift"] = str(SHIFT)
-    half = {key: value.half().cpu().contiguous() for key, value in state.items()}
+    half = halves(state)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(half, path, metadata)

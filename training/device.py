@@ -13,6 +13,11 @@ def autocast() -> torch.autocast:
     return torch.autocast(DEVICE.type, torch.bfloat16)
 
 
+def pictures_to_device(pictures: Tensor) -> Tensor:
+    """As `to_device`, in the layout in which convolutions are fastest."""
+    return to_device(pictures).contiguous(memory_format=torch.channels_last)
+
+
 def to_device(tensor: Tensor) -> Tensor:
     """On the training device, by a copy that the host need not wait for."""
     if DEVICE.type == "cpu":

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from training.autoencoder import build_vae, moments, with_plain_norms
 from training.data import Avatars, halved, load_split
-from training.device import DEVICE, autocast, to_device
+from training.device import DEVICE, autocast, pictures_to_device
 from training.loop import CHECKPOINTS
 
 VAE_PATH = Path("models/starter_vae.safetensors")
@@ -47,9 +47,7 @@ def dequantized(stored: Tensor) -> Tensor:
 def encode(count: int | None = None) -> None:
     """Write the latents of the first `count` training pictures. Raises DatasetError."""
     avatars = load_split("train")
-    vae = build_vae()
-    vae.load_state_dict(load_file(VAE_PATH))
-    vae = with_plain_norms(vae).float().eval().to(DEVICE, memory_format=torch.channels_last)
+    vae = trained_vae().eval()
     count = min(count or len(avatars), len(avatars))
     parts: list[tuple[Tensor, Tensor]] = []
     for first in tqdm(range(0, count, ENCODE_BATCH), desc="latents", unit="batch", mininterval=5):
@@ -60,9 +58,16 @@ def encode(count: int | None = None) -> None:
     save_file(tensors, LATENTS_PATH, {"vae": vae_stamp()})
 
 
+def trained_vae() -> Any:
+    """The bundled autoencoder in float32, on the training device."""
+    vae = build_vae()
+    vae.load_state_dict(load_file(VAE_PATH))
+    return with_plain_norms(vae).float().to(DEVICE, memory_format=torch.channels_last)
+
+
 @torch.no_grad()
 def _encode_batch(vae: Any, avatars: Avatars, rows: Tensor) -> tuple[Tensor, Tensor]:
-    pixels = to_device(avatars.signal(rows)).contiguous(memory_format=torch.channels_last)
+    pixels = pictures_to_device(avatars.signal(rows))
     with autocast():
         full, half = moments(vae, pixels)[0], moments(vae, halved(pixels))[0]
     return quantized(full).cpu().contiguous(), quantized(half).cpu().contiguous()

@@ -52,6 +52,11 @@ def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
     return hidden, rest
 
 
+def halves(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as they are stored: float16, on the CPU."""
+    return {key: value.half().cpu().contiguous() for key, value in state.items()}
+
+
 class Trainer:
     """Runs `loss_of(step)` over a schedule; resumes from, and saves to, `.train/<name>.pt`."""
 

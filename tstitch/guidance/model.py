@@ -13,7 +13,6 @@ from typing import Any
 
 import comfy.model_patcher
 import comfy.samplers
-import torch
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
@@ -42,6 +41,7 @@ from ..stitch.run import (
     latent_sizes,
     run_together,
     separate_patchers,
+    step_of,
     tell_of_guidance,
 )
 
@@ -175,7 +175,7 @@ class GuidedRouter(StageRouter):
         self._lead.put_in_place()
         device = self._lead.patcher.load_device
         own, asked = x.to(device), sigma.to(device)
-        step = self._lookup.step(level, torch.finfo(sigma.dtype).eps / 2)
+        step = step_of(level, sigma, self._lookup)
         answer = (
             partial(self._guided, own, asked, level, step, earlier, kwargs) if guided else partial(_unguided, earlier)
         )

@@ -8,6 +8,8 @@ from typing import Any
 import comfy.model_patcher
 from comfy.patcher_extension import WrappersMP
 
+OURS = "tstitch"  # the key of our own wrappers
+
 
 class _SharingOptions(dict[str, Any]):
     """Options whose deep copy shares its patches, as the options of the host's guiders do."""
@@ -34,4 +36,4 @@ def wrap_sampling(model: Any, outer_sample: Callable[..., Any]) -> None:
 
     It runs outside earlier ones: what was added last decides first.
     """
-    model.wrappers.setdefault(WrappersMP.OUTER_SAMPLE, {}).setdefault("tstitch", []).insert(0, outer_sample)
+    model.wrappers.setdefault(WrappersMP.OUTER_SAMPLE, {}).setdefault(OURS, []).insert(0, outer_sample)

@@ -12,9 +12,12 @@ import comfy.utils
 from comfy.patcher_extension import WrappersMP
 from comfy.sampler_helpers import estimate_memory, get_additional_models
 
+from .clones import OURS
+
 POLICIES = ("auto", "keep", "swap")
 #: The host's key for copies of a model on other GPUs, between which it splits the conditioning of each call.
 SHARED_WORK = "multigpu"
+POOL = "multigpu_thread_pool"  # the host's option for the threads of these GPUs
 
 
 def fits_together(
@@ -96,7 +99,7 @@ class StageLoader:
             return self._prepare_sampling(*args, **kwargs)
 
         # Replaces the loader of an outer run, for which a stitched model is one stage.
-        wrappers.setdefault(WrappersMP.PREPARE_SAMPLING, {})["tstitch"] = [prepare_sampling]
+        wrappers.setdefault(WrappersMP.PREPARE_SAMPLING, {})[OURS] = [prepare_sampling]
 
     def _prepare_sampling(
         self, executor: Any, model: Any, noise_shape: Any, conds: Any, **kwargs: Any
@@ -135,10 +138,12 @@ class StageLoader:
         copies = [] if prepare is None else prepare(self._patcher, self._extra_models, found)
         for copy in copies:
             copy.pre_run()
-        if copies and "multigpu_thread_pool" not in self.for_calls:
-            devices = [self._patcher.load_device, *(copy.load_device for copy in copies)]
-            found["multigpu_thread_pool"] = comfy.multigpu.MultiGPUThreadPool(devices)
         self._copies = copies
+        if not copies:
+            return
+        if POOL not in self.for_calls:
+            devices = [self._patcher.load_device, *(copy.load_device for copy in copies)]
+            found[POOL] = comfy.multigpu.MultiGPUThreadPool(devices)
         self.for_calls |= found
 
     def is_loaded(self, in_full: bool) -> bool:
@@ -165,7 +170,7 @@ class StageLoader:
         if self._patcher is not None and not any(found.model is self._patcher for found in mm.current_loaded_models):
             self._patcher.unpatch_model(unpatch_weights=False)
         if self.for_calls:
-            self.for_calls.pop("multigpu_thread_pool").shutdown()
+            self.for_calls.pop(POOL).shutdown()
         for copy in self._copies:
             copy.cleanup()
         self._patcher, self._copies, self.for_calls = None, [], {}

@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import Tensor, cat
 
+from .clones import OURS
 from .model_options import OF_THE_RUN, leaves
 
 WRAPPER = "model_function_wrapper"
-OURS = "tstitch"  # the key of our own wrappers
 
 
 def opening(options: dict[str, Any], step: int) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Any
 from comfy.patcher_extension import CallbacksMP, WrappersMP
 
 from ..errors import StitchError
+from ..host.clones import OURS
 from ..host.model_options import leaves
-from ..host.patch_state import OURS
 
 #: Wrappers in which packs exchange functions of the host for as long as a model samples.
 AROUND_SAMPLING = (WrappersMP.OUTER_SAMPLE, WrappersMP.SAMPLER_SAMPLE, WrappersMP.CALC_COND_BATCH)

@@ -283,10 +283,15 @@ def serve_masks(stages: Sequence[Stage], lead: Stage, lookup: StageLookup, optio
         return
 
     def mask_of_stage(sigma: Tensor, denoise_mask: Tensor, extra_options: dict[str, Any]) -> Tensor:
-        function = own[lookup.owner(lookup.step(level_of(sigma), torch.finfo(sigma.dtype).eps / 2))]
+        function = own[lookup.owner(step_of(level_of(sigma), sigma, lookup))]
         return denoise_mask if function is None else function(sigma, denoise_mask, extra_options=extra_options)
 
     options["denoise_mask_function"] = mask_of_stage
+
+
+def step_of(level: float, sigma: Tensor, lookup: StageLookup) -> int:
+    """The step of a call at `level`, which is as precise as `sigma`, of which it was read."""
+    return lookup.step(level, torch.finfo(sigma.dtype).eps / 2)
 
 
 class StageRouter(DenoiserInPlace):
@@ -334,7 +339,7 @@ class Router(StageRouter):
 
     def _answer(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None, kwargs: dict[str, Any]) -> Tensor:
         level = level_of(sigma)
-        step = self._lookup.step(level, torch.finfo(sigma.dtype).eps / 2)
+        step = step_of(level, sigma, self._lookup)
         stage = self._stages[self._lookup.owner(step)]
         self._report.count(stage.index, step)
         if self._handover is not None:

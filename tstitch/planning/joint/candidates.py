@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 from ...errors import StitchError
@@ -57,6 +58,11 @@ class Budgeted:
     def last(self) -> int:
         return len(self.costs) - 1
 
+    @cached_property
+    def whole(self) -> JointProblem:
+        """By plain errors, and in any order that is allowed."""
+        return self.problem()
+
     def problem(self, power: float = 1.0, small_first: bool = False) -> JointProblem:
         return self.edges.problem(self.costs, power, small_first or self.small_first, self.networks)
 
@@ -73,7 +79,7 @@ class Budgeted:
 
     def candidates(self) -> list[Candidate]:
         """All within the budget, without repetitions; the joint plan first. Empty where nothing is quick enough."""
-        whole = self.problem()
+        whole = self.whole
         found = [
             self._of("joint plan", whole, best_within(whole, self.budget)),
             self._of("joint plan by squared errors", whole, best_within(self.problem(2.0), self.budget)),
@@ -86,7 +92,7 @@ class Budgeted:
 
     def within_error(self, most: float) -> Candidate | None:
         """The quickest plan that is expected to lose no more."""
-        whole = self.problem()
+        whole = self.whole
         return self._of("joint plan", whole, fastest_within(whole, round(most * GRAINS)))
 
     def stock_within_error(self, most: float) -> Candidate | None:
@@ -99,7 +105,7 @@ class Budgeted:
 
     def ladder(self, budgets: Sequence[int]) -> list[Candidate]:
         """The joint plan for each budget that has one."""
-        whole = self.problem()
+        whole = self.whole
         found = [self._of("joint plan", whole, best_within(whole, budget)) for budget in budgets]
         return [each for each in found if each is not None]
 
@@ -146,7 +152,7 @@ class Budgeted:
         if self.stock_error is not None:
             return Candidate(STOCK, sigmas, owners, seconds, self.stock_error(steps))
         levels = nearest_levels(self.edges.sigmas, sigmas)
-        rated = None if levels is None else self.problem().rate(levels, owners)
+        rated = None if levels is None else self.whole.rate(levels, owners)
         return Candidate(STOCK, sigmas, owners, seconds, None if rated is None else rated.error)
 
 

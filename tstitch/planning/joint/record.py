@@ -154,6 +154,10 @@ class StepErrors:
     samples: int
     held_out_samples: int
 
+    def stock_of(self, steps: int) -> StockRun:
+        """With so many steps, or the most that are known."""
+        return self.stock[min(steps, len(self.stock)) - 1]
+
     @classmethod
     def from_json(cls, found: Mapping[str, Any], models: int) -> StepErrors:
         """Raises KeyError, TypeError or ValueError where `found` is something else, or not of so many models."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ...errors import StitchError
 from ...schedule import Schedule
-from ..plan.problem import TICKS
+from ..plan.problem import TICKS, Costs
 from ..plan.request import Request, costs_of, ticks
 from .candidates import STOCK, Budgeted, Candidate, unreachable
 from .edges import nearest_levels, order_of
@@ -16,12 +16,8 @@ from .record import AutoPlan, StepErrors, Trial
 METHODS = ("models", "steps and models")
 AS_CALIBRATED = "as calibrated"
 RUNGS = (0.25, 0.5, 0.75)  # of the time of the run without a plan, of which the figure shows the joint plan
-PARTS = (
-    1.0,
-    0.8,
-    0.6,
-    0.4,
-)  # of a tolerance, one after another, as other samples may lose more than those planned with
+#: Of a tolerance, one after another, as other samples may lose more than those planned with.
+PARTS = (1.0, 0.8, 0.6, 0.4)
 
 
 @dataclass(frozen=True)
@@ -87,15 +83,7 @@ class Planning:
                 f" lose otherwise: calibrate with {sampler}, or sample with {calibration.sampler}."
             )
         costs = costs_of(profile)
-        stock = record.stock
-
-        def levels(steps: int) -> Sequence[float]:
-            return stock[min(steps, len(stock)) - 1].sigmas
-
-        def error(steps: int) -> float | None:
-            return stock[min(steps, len(stock)) - 1].error
-
-        base = request.steps * costs[-1].step + costs[-1].setup
+        base = alone(costs, request.steps)
         limits = {"speed-up": round(base / request.budget), "seconds": ticks(request.budget)}
         budgeted = Budgeted(
             record.planned.edges(),
@@ -103,17 +91,16 @@ class Planning:
             record.networks,
             limits.get(request.goal, base),
             request.steps,
-            levels,
+            lambda steps: record.stock_of(steps).sigmas,
             request.order == "small first",
-            error,
+            lambda steps: record.stock_of(steps).error,
         )
         return cls(request, sampler, record, budgeted)
 
     @property
     def base(self) -> int:
         """Ticks of the finishing model alone."""
-        cost = self.budgeted.costs[-1]
-        return self.request.steps * cost.step + cost.setup
+        return alone(self.budgeted.costs, self.request.steps)
 
     def plan(self) -> JointPlan:
         within = self.request.goal == "no visible loss"
@@ -163,8 +150,7 @@ class Planning:
         found = []
         for candidate in candidates:
             if candidate.kind == STOCK:
-                known = self.record.stock[min(candidate.steps, len(self.record.stock)) - 1]
-                error = known.held_out_error
+                error = self.record.stock_of(candidate.steps).held_out_error
             else:
                 levels = nearest_levels(edges.sigmas, candidate.sigmas)
                 rated = None if levels is None else problem.rate(levels, candidate.owners)
@@ -174,14 +160,19 @@ class Planning:
         return found
 
     def _stock(self) -> list[Trial]:
-        cost, last = self.budgeted.costs[-1], self.budgeted.last
+        last = self.budgeted.last
         found = []
         for run in self.record.stock[: self.request.steps]:
             steps = len(run.sigmas) - 1
             if run.held_out_error is not None:
-                seconds = (cost.setup + steps * cost.step) / TICKS
+                seconds = alone(self.budgeted.costs, steps) / TICKS
                 found.append(Trial(Candidate(STOCK, run.sigmas, (last,) * steps, seconds), run.held_out_error))
         return found
+
+
+def alone(costs: Sequence[Costs], steps: int) -> int:
+    """Ticks of so many steps of the finishing model."""
+    return costs[-1].setup + steps * costs[-1].step
 
 
 def _distance(trial: Trial) -> float:
