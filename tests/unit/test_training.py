@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training import data, loop
+from training import autoencoder, data, decoder, loop
 from training.data import DatasetError, attribute_heads, halved, load_split, render, to_signal
 from training.denoiser import drawn, noised, plain_attention
 from training.latents import Latents, dequantized, quantized
@@ -226,3 +226,22 @@ def test_plain_attention_equals_the_fused_kernel() -> None:
     heads = [part.unflatten(-1, (2, 32)).transpose(1, 2) for part in (q, k, v)]
     expected = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
     torch.testing.assert_close(plain_attention(q, k, v, 2), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_crops_of_latents_and_pictures_are_of_the_same_place() -> None:
+    latent = torch.rand(5, 3, 16, 16)
+    pixels = latent.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
+    small, large = decoder.crops(latent, pixels, torch.Generator().manual_seed(0))
+    assert small.shape == (5, 3, 8, 8)
+    assert torch.equal(large, small.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3))
+
+
+def test_plain_norms_are_those_of_torch() -> None:
+    x = torch.randn(3, 12, 6, 5).to(memory_format=torch.channels_last)
+    norm = torch.nn.GroupNorm(4, 12)
+    torch.nn.init.normal_(norm.weight)
+    expected = norm(x)
+    autoencoder.with_plain_norms(norm)
+    with torch.compiler.set_stance("force_eager"):
+        found = norm(x)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
