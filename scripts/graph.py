@@ -14,7 +14,7 @@ NOTE = "MarkdownNote"
 NOTE_COLOURS = {"color": "#432", "bgcolor": "#653"}
 GROUP_COLOUR = "#3f789e"
 LINE, SLOT, WIDGET, TEXT_BOX, TITLE = 20, 22, 26, 110, 30  # heights in the page, in pixels
-COLUMN_GAP, NODE_GAP, GROUP_EDGE = 80, 60, 30
+COLUMN_GAP, NODE_GAP, GROUP_EDGE = 20, 60, 30
 WIDTHS = {NOTE: 440, "CLIPTextEncode": 400, "SaveImage": 460, "SaveVideo": 460, "PreviewAny": 400}
 USUAL_WIDTH = 320
 PREVIEWS = {"SaveImage": 400, "SaveVideo": 400, "LoadImage": 320, "PreviewAny": 160}
@@ -128,16 +128,16 @@ class Writer:
 
     def laid_out(self) -> list[Json]:
         nodes = []
-        x = WIDTHS[NOTE] + COLUMN_GAP
+        x = next_column(0, WIDTHS[NOTE])
         for column in self.graph.columns:
             y, width = 0, max(width_of(node) for node in column.nodes)
             for node in column.nodes:
                 height = self.height_of(node)
                 nodes.append(self.node(node, [x, y], [width, height]))
-                y += height + TITLE + NODE_GAP + height // 4  # the newer renderer draws nodes about a quarter taller
+                y += self.room_of(node) + TITLE + NODE_GAP
             if column.title:
                 self.groups.append(group(len(self.groups) + 1, column.title, x, width, y))
-            x += width + COLUMN_GAP
+            x = next_column(x, width)
         return nodes
 
     def node(self, node: Node, position: list[int], size: list[int]) -> Json:
@@ -192,12 +192,17 @@ class Writer:
                 values.append("image" if options_of(spec).get("image_upload") else "fixed")
         return values
 
-    def height_of(self, node: Node) -> int:
+    def room_of(self, node: Node) -> int:
+        """Height of a node in Nodes 2.0, which shows every socket and draws all a fifth larger or a little more."""
+        return self.height_of(node, with_all_sockets=True) * 4 // 3
+
+    def height_of(self, node: Node, with_all_sockets: bool = False) -> int:
         info = self.info[node.kind]
         inputs = ordered_inputs(info)
         widgets = [(name, spec) for name, spec in inputs if is_widget(spec)]
         sockets = [name for name, spec in inputs if not is_widget(spec)]
-        used = [name for name in sockets if name in node.inputs or name in info["input"].get("required", {})]
+        shown = {*sockets} if with_all_sockets else {*node.inputs, *info["input"].get("required", {})}
+        used = [name for name in sockets if name in shown]
         boxes = sum(1 for _, spec in widgets if options_of(spec).get("multiline"))
         lines = len(widgets) - boxes + sum(extra_widgets(name, spec) for name, spec in widgets)
         if node.kind in WITH_TIMELINE:
@@ -224,6 +229,11 @@ def properties(node: Node) -> Json:
     registry = PACK_IN_REGISTRY if node.kind.startswith("TStitch") else HOST_IN_REGISTRY
     found: Json = {"Node name for S&R": node.kind, "cnr_id": registry}
     return found | {"models": [model.as_property() for model in node.models]} if node.models else found
+
+
+def next_column(x: int, width: int) -> int:
+    """Where a column ends that begins at `x`: some pages draw nodes a fifth larger and leave them where they are."""
+    return x + width * 6 // 5 + GROUP_EDGE + COLUMN_GAP
 
 
 def width_of(node: Node) -> int:

@@ -29,6 +29,7 @@ const PASSED_TYPES = [...MODEL_TYPES, "*"];
 /** What a run's noise levels follow from, beside its steps. */
 const SETTINGS = ["scheduler", "denoise", "start_at_step", "end_at_step"];
 const LEVEL_TYPES = [...PASSED_TYPES, "SIGMAS"];
+const STARTER_SHIFT = 3; // of the flow starters, as their files say
 const FILE_WIDGET = /^(ckpt|unet|dit|ldm|model|diffusion_model|gguf|checkpoint)(_name)?$/;
 
 /** @param {GraphNode} node */
@@ -381,7 +382,7 @@ function knownSampling(node) {
     return shift > 0 ? { sampling: "flow", shift } : null;
   }
   if (type === "TStitchLoadStarter" && valueOf(node, "model") !== "S-eps") {
-    return { sampling: "flow", shift: 1 };
+    return { sampling: "flow", shift: valueOf(node, "model") === "Shortcut" ? 1 : STARTER_SHIFT };
   }
   return null;
 }

@@ -42,15 +42,10 @@ BELOW = """id => {
 }"""
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _first_graph(tab: ComfyPage) -> None:
-    """Nodes 2.0 of the page misplaces the very first graph of a tab, ours or another's."""
-    tab.load(SHIPPED[0])
-    tab.settle(6)
-
-
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_a_shipped_workflow_opens_in_full_view(page: ComfyPage, path: Path) -> None:
+def test_a_shipped_workflow_opens_in_full_view(page: ComfyPage, path: Path, renderer: str) -> None:
+    if renderer == "nodes2":  # frontend 1.32 misplaces nodes by the change of zoom, those of any graph: here there is none
+        page.load(path)
     page.load(path)
     page.wait_for(f"() => ({CORNERS})().every(([, isSeen]) => isSeen)")  # the page fits its view in a frame to come
 
