@@ -26,7 +26,12 @@ export class Pointer {
     root.addEventListener("pointerup", (event) => forwardPan(root, event));
     root.addEventListener("wheel", (event) => forwardWheel(root, event), { passive: false });
     root.addEventListener("contextmenu", (event) => timeline.gesture && event.preventDefault());
-    bar.addEventListener("pointermove", (event) => this.moved(event));
+    bar.addEventListener("pointermove", (event) => {
+      if (timeline.gesture) {
+        event.stopPropagation(); // or Nodes 2.0 drags the node too while Shift or Ctrl is held
+      }
+      this.moved(event);
+    });
     bar.addEventListener("pointerleave", () => this.hover(null));
     bar.addEventListener("pointerup", (event) => {
       this.moved(event); // a quick drag may end where no move was told

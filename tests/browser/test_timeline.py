@@ -318,8 +318,8 @@ def test_texts_changed_from_outside_are_drawn(schedule: Timeline) -> None:
     expect(schedule.find("message")).to_have_text(
         "splits in unit sigma must fall, as the noise does: 0.1 comes before 0.9."
     )
-    page.set_widget(node, "splits", "0.9, 0.1")
-    schedule.expect_handles(3, 19)  # the steps that start on 0.9 and 0.1 are the earlier model's
+    page.set_widget(node, "splits", "0.9, 0.25")
+    schedule.expect_handles(6, 19)  # the steps that start on 0.9 and 0.25 are the earlier model's
     page.set_widget(node, "pattern", "1x2 nonsense")
     expect(schedule.find("message")).to_contain_text('pattern must look like "1x8 2x12"')
     schedule.expect_texts(pattern="1x2 nonsense")
@@ -338,7 +338,7 @@ def test_models_are_called_by_their_files(page: ComfyPage) -> None:
 
 def test_hovering_shows_step_and_noise_level(schedule: Timeline) -> None:
     schedule.mouse.move(*schedule.point(10.5))
-    expect(schedule.find("left")).to_have_text(re.compile(r"^step 11 · t 0\.5 · . 0\.5 · B"))  # exact: all are flows
+    expect(schedule.find("left")).to_have_text(re.compile(r"^step 11 · t 0\.75 · . 0\.75 · B"))  # exact: all are flows
     schedule.page.set_widget(schedule.page.node_of_type("KSampler"), "scheduler", "beta")
     expect(schedule.find("left")).to_have_text(re.compile(r"^step 11 · t 0\.\d+ · . 0\.\d+ · B"))
 
