@@ -35,6 +35,7 @@ ERRORS_OF_THE_PAGE = (
     re.compile(r"^Error fetching file size"),  # of missing models: nothing here is let out to the network
     re.compile(r"^404 \S+/docs/\w+/\w+\.md$"),  # help in the page's language, asked for before the one for all
     re.compile(r"^ComfyApp graph accessed before initialization"),
+    re.compile(r"^Link not found \d+$"),  # frontend 1.25, of any node that is removed from inside a subgraph
     re.compile(r"\bJobsApiError: Failed to fetch jobs: 404"),
 )
 

@@ -11,11 +11,12 @@ export function fetchApi(route) {
   return api.fetchApi(route);
 }
 
-/** @param {() => void} action when nothing is queued any more */
-export function onQueueEmpty(action) {
+/** @param {(remaining: number) => void} action whenever the server tells how many prompts wait or run */
+export function onQueueCount(action) {
   api.addEventListener("status", ({ detail }) => {
-    if (detail?.exec_info?.queue_remaining === 0) {
-      action();
+    const remaining = detail?.exec_info?.queue_remaining;
+    if (typeof remaining === "number") {
+      action(remaining);
     }
   });
 }

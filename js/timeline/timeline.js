@@ -3,7 +3,7 @@
 import { Drawing } from "./draw.js";
 import { patternText, splitsText } from "./edit.js";
 import { widgetOf } from "./graph.js";
-import { beginChange, endChange, fetchApi, isOverCanvas, onQueueEmpty, setWidget, shownNode } from "./host.js";
+import { beginChange, endChange, fetchApi, isOverCanvas, onQueueCount, setWidget, shownNode } from "./host.js";
 import { listenToKeys } from "./keyboard.js";
 import { totalHeight } from "./layout.js";
 import { LevelsCache } from "./levels.js";
@@ -23,7 +23,7 @@ export const NAME = "tstitch_timeline";
 
 const levels = new LevelsCache(fetchApi);
 const queued = new QueuedKeys();
-onQueueEmpty(() => queued.forget());
+onQueueCount((remaining) => queued.count(remaining));
 
 export class Timeline {
   /**

@@ -33,7 +33,21 @@ test("one that is queued while another runs has its key", () => {
 test("what was queued and never ran is forgotten when nothing waits any more", () => {
   const queued = new QueuedKeys();
   queued.put("1", "a");
-  queued.forget();
+  queued.count(1);
+  queued.count(0);
   queued.put("1", "b");
   assert.equal(queued.take("1"), "b");
+});
+
+test("an empty queue that is told of late forgets nothing of the prompt after it", () => {
+  const queued = new QueuedKeys();
+  queued.count(1);
+  queued.put("1", "a");
+  queued.count(0); // of the prompt before
+  queued.put("1", "a");
+  queued.count(1);
+  assert.equal(queued.take("1"), "a");
+  assert.equal(queued.take("1"), "a");
+  queued.count(0);
+  assert.equal(queued.take("1"), undefined);
 });
