@@ -111,14 +111,14 @@ def seam() -> list[Setting]:
 
 
 def guidance() -> list[Setting]:
-    """The second answer by XL itself, S, or XL at half the size, over weights and in the middle of the run."""
-    weak_half = Guide(HALF)
+    """The second answer by XL itself, S, XL at half the size or less a block, over weights and in the middle."""
+    weak_half, shorter = Guide(HALF), Guide(Part("XL", skipped=4))
     plain, negative = Guide(XL, "cheap negative"), Guide(S, "cheap negative")
     rows = [replace(ALONE, cfg=1.0), *(replace(ALONE, cfg=cfg) for cfg in WEIGHTS)]
     rows += [replace(ALONE, cfg=cfg, guide=guide) for guide in (negative, WEAK_S) for cfg in WEIGHTS]
-    rows += [replace(ALONE, cfg=cfg, guide=weak_half) for cfg in WEIGHTS[:3]]
+    rows += [replace(ALONE, cfg=cfg, guide=guide) for guide in (weak_half, shorter) for cfg in WEIGHTS[:3]]
     start, end = MIDDLE
-    in_middle = [(plain, (1.5, 2.0, 3.0)), (WEAK_S, (1.3, 1.5, 2.0)), (weak_half, (1.5,))]
+    in_middle = [(plain, (1.5, 2.0, 3.0)), (WEAK_S, (1.3, 1.5, 2.0)), (weak_half, (1.5,)), (shorter, (1.5,))]
     rows += [
         replace(ALONE, cfg=cfg, guide=replace(guide, start=start, end=end)) for guide, cfgs in in_middle for cfg in cfgs
     ]

@@ -20,10 +20,12 @@ class Part:
     scale: float = 1.0  # of Low-Resolution Model
     file: str = ""  # of `.train`, in place of the bundled weights
     guide: Guide | None = None  # of this model's own steps
+    skipped: int | None = None  # block that is left out
 
     @property
     def title(self) -> str:
         sized = f"{self.model} {self.scale:g}x" if self.scale != 1 else self.model
+        sized += f" without block {self.skipped}" if self.skipped is not None else ""
         return f"{sized} ({self.guide.title})" if self.guide is not None else sized
 
 

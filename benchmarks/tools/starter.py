@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -86,9 +86,10 @@ def load_denoiser(name: str, path: Path | None = None) -> Denoiser:
 
 
 @cache
-def flops(path: Path, side: int) -> float:
-    """Of one pass of one picture, whose latent has that side."""
+def flops(path: Path, side: int, skipped: int = 0) -> float:
+    """Of one pass of one picture, whose latent has that side, without so many of the blocks."""
     config, meta = DiTConfig(**json.loads(metadata(path)["tstitch.dit"])), torch.device("meta")
+    config = replace(config, depth=config.depth - skipped)
     model = DiT(config, fused_attention, device=meta)
     x, time = torch.zeros(1, config.channels, side, side, device=meta), torch.zeros(1, device=meta)
     with FlopCounterMode(display=False) as counter:

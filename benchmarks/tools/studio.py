@@ -73,11 +73,13 @@ class Studio:
         folder_paths.add_model_folder_path("diffusion_models", str(CHECKPOINTS.resolve()))
         self.models: dict[Part, Any] = {}
         self.passes: Counter[tuple[Part, int]] = Counter()  # pictures that went through each model, by their side
+        self.skips: Counter[Part] = Counter()  # blocks of a picture that were left out, at the starters' own size
         self.vae = self.nodes["TStitchLoadStarter"].execute("S", "0").result[1]
 
     def draw(self, setting: Setting, samples: int) -> Drawing:
         """Batch k has seed 1000 * seed + k, so that every setting of one seed starts from the same noise."""
         self.passes.clear()
+        self.skips.clear()
         labels = torch.arange(samples) % len(STYLES)
         pixels, seconds = [], 0.0
         bar = tqdm(labels.split(BATCH), desc=setting.title, unit="batch", leave=False, mininterval=5)
@@ -88,6 +90,9 @@ class Studio:
             pixels.append(self.decoded(latent))
         calls = {called(part, side, setting.side): round(n / samples, 3) for (part, side), n in self.passes.items()}
         total = sum(n * flops(path_of(part.file or part.model), side) for (part, side), n in self.passes.items())
+        for part, n in self.skips.items():
+            path = path_of(part.file or part.model)
+            total -= n * (flops(path, LATENT) - flops(path, LATENT, skipped=1))
         return Drawing(torch.cat(pixels), labels, seconds, calls, total / samples)
 
     @torch.inference_mode()
@@ -131,6 +136,8 @@ class Studio:
         model = self.models[whole]
         if shift is not None:
             (model,) = self.nodes["ModelSamplingSD3"]().patch(model, shift)
+        if part.skipped is not None:
+            model = self._without_block(model, whole, part.skipped)
         if part.scale != 1:
             (model,) = self.nodes["TStitchLowResolution"].execute(model, part.scale).result
         return model if part.guide is None else self._guided(model, part.guide, shift)
@@ -146,6 +153,15 @@ class Studio:
         network.x_embedder.register_forward_pre_hook(
             lambda _, args: self.passes.update({(part, args[0].shape[-1]): len(args[0])})
         )
+        return model
+
+    def _without_block(self, model: Any, whole: Part, index: int) -> Any:
+        def skip(args: dict[str, Any], _: Any) -> dict[str, Any]:
+            self.skips[whole] += len(args["img"])
+            return args
+
+        model = model.clone()
+        model.set_model_patch_replace(skip, "dit", "double_block", index)
         return model
 
     def _cached(self, model: Any, name: str) -> Any:

@@ -44,7 +44,7 @@ BELOW = """id => {
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_workflow_opens_in_full_view(page: ComfyPage, path: Path, renderer: str) -> None:
-    if renderer == "nodes2":  # frontend 1.32 misplaces nodes by the change of zoom, those of any graph: here there is none
+    if renderer == "nodes2":  # frontend 1.32 misplaces any graph by the change of zoom: here there is none
         page.load(path)
     page.load(path)
     page.wait_for(f"() => ({CORNERS})().every(([, isSeen]) => isSeen)")  # the page fits its view in a frame to come

@@ -549,3 +549,19 @@ def test_other_nodes_may_replace_the_attention(tmp_path: Path) -> None:
     options = {"transformer_options": {"optimized_attention_override": override}}
     assert torch.equal(raw(model, *inputs, **options), expected)
     assert calls == ([2, 2] if ATTENTION_TAKES_OPTIONS else [])
+
+
+def test_other_nodes_may_skip_blocks(tmp_path: Path) -> None:
+    """As the host's Skip Layer Guidance does, which takes every DiT; a block that is run by its patch is the block."""
+    model = load(save(original_weights(DIT), tmp_path / "x.pt"))
+    inputs, network = batch(DIT), model.model.diffusion_model
+    expected = raw(model, *inputs)
+
+    def patched(replace: Any) -> dict[str, Any]:
+        return {"transformer_options": {"patches_replace": {"dit": {("double_block", 1): replace}}}}
+
+    assert torch.equal(raw(model, *inputs, **patched(lambda args, extra: extra["original_block"](args))), expected)
+    skipped = raw(model, *inputs, **patched(lambda args, extra: args))
+    del network.blocks[1]
+    assert torch.equal(skipped, raw(model, *inputs))
+    assert not torch.equal(skipped, expected)

@@ -199,6 +199,20 @@ class Block(nn.Module):
         return x + gate_m.unsqueeze(1) * self.mlp(modulate(self.norm2(x), shift_m, scale_m))
 
 
+def run_block(block: nn.Module, index: int, tokens: Tensor, c: Tensor, options: dict[str, Any]) -> Tensor:
+    """The block, or what a node such as Skip Layer Guidance has put in its place, in the host's way for DiTs."""
+    if not options:
+        return block(tokens, c)
+    replacements = options["transformer_options"].get("patches_replace", {}).get("dit", {})
+    if (replace := replacements.get(("double_block", index))) is None:
+        return block(tokens, c, **options)
+
+    def original(args: dict[str, Any]) -> dict[str, Any]:
+        return {"img": block(args["img"], args["vec"], **options)}
+
+    return replace({"img": tokens, "vec": c, **options}, {"original_block": original})["img"]
+
+
 class FinalLayer(nn.Module):
     def __init__(self, config: DiTConfig, operations: Any, **factory: Any) -> None:
         super().__init__()
@@ -254,8 +268,9 @@ class DiT(nn.Module):
         """Predict the model's target for `x`.
 
         x: (N, C, H, W), H and W multiples of the patch; timesteps: (N,), in the units the weights were trained with;
-        context: (N, K, classes) class weights, averaged over K; step: (N,), log2 of the steps a Shortcut model is to
-        take from noise to image. Returns (N, C, H, W).
+        context: (N, K, classes) class weights, averaged over K; transformer_options: the host's, of which the
+        attention and replaced blocks ("dit", "double_block") are used; step: (N,), log2 of the steps a Shortcut model
+        is to take from noise to image. Returns (N, C, H, W).
         """
         config = self.config
         height, width = token_grid(x, config.patch, config.channels)
@@ -267,7 +282,7 @@ class DiT(nn.Module):
         for index, block in enumerate(self.blocks):
             if index and config.block_embedders:
                 c = embed(self.embedders[index - 1], timesteps, weights, step, x.dtype)
-            tokens = block(tokens, c, **options)
+            tokens = run_block(block, index, tokens, c, options)
         return unpatchify(self.final_layer(tokens, first), height, width, config.patch)[:, : config.channels]
 
     def position(self, height: int, width: int) -> Tensor:
