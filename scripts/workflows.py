@@ -384,7 +384,7 @@ def starter_guidance() -> Graph:
         prose("""
             **Small-Model Guidance** has S give the second answer of each guided step, which XL would give too: a
             guided step costs one call of XL and one of S. Both samplers have one seed: the upper row is guided by S at
-            a cfg of 1.3, the lower one is XL guided by itself at a cfg of 1.5.
+            a cfg of 2, the lower one is XL guided by itself at a cfg of 1.5.
 
             Set **mode** to cheap negative for guidance by the negative prompt, and **start_percent** and
             **end_percent** to guide a part of the run only. Nothing has to be downloaded.
@@ -396,7 +396,7 @@ def starter_guidance() -> Graph:
     graph.column()
     guided = graph.add("TStitchGuidance", model=large["MODEL"], weak_model=small["MODEL"])
     graph.column()
-    by_small = ksampler(graph, guided["MODEL"], large, cfg=1.3)
+    by_small = ksampler(graph, guided["MODEL"], large, cfg=2.0)
     by_itself = ksampler(graph, large["MODEL"], large)
     two_rows(graph, large["VAE"], {"Guided by S": by_small, "Guided by itself": by_itself}, "guidance")
     return graph

@@ -57,9 +57,9 @@ class Recipe:
 
 
 RECIPES = {
-    "S": Recipe(depth=4, width=64, heads=2, prediction="flow", images=1_350_000),
-    "S-eps": Recipe(depth=4, width=64, heads=2, prediction="eps", images=256_000),
-    "B": Recipe(depth=5, width=128, heads=4, prediction="flow", images=256_000),
+    "S": Recipe(depth=4, width=64, heads=2, prediction="flow", images=3_400_000),
+    "S-eps": Recipe(depth=4, width=64, heads=2, prediction="eps", images=1_200_000),
+    "B": Recipe(depth=5, width=128, heads=4, prediction="flow", images=512_000),
     "XL": Recipe(depth=8, width=192, heads=6, prediction="flow", images=400_000),
     # B's size, and as many floating-point operations in training as B: its targets cost a fifth more.
     "Shortcut": Recipe(depth=5, width=128, heads=4, prediction="shortcut", images=210_000),

@@ -16,23 +16,39 @@ S_EPS, SHORTCUT = Part("S-eps"), Part("Shortcut")
 RULE = 0.4  # the fraction that the paper names
 WEAK_S, MIDDLE = Guide(S), (0.2, 0.8)
 WEIGHTS = (1.3, 1.5, 2.0, 3.0)
+WEAK_CFG = 2.0  # of guidance by a weak model, by the group `guidance`
 AFTER_S = replace(WEAK_S, start=RULE)  # while S draws, it would guide itself
 TUNED = {name: Part(f"S trained on, {name}", file=f"starter_s_{name.replace(' ', '_')}.safetensors")
          for name in ("all steps", "own steps")}  # fmt: skip
 
-#: Models that plans choose from, the small ones first.
-PLANNED_SETS: dict[str, tuple[Part, ...]] = {
-    "joint plan": (S_HALF, S, HALF, Part("XL", guide=Guide(S, "cheap negative")), XL),
+
+@dataclass(frozen=True)
+class Planned:
+    """Models that plans choose from, the small ones first; the last one is what they are to come close to."""
+
+    parts: tuple[Part, ...]
+    cfg: float = ALONE.cfg
+
+    @property
+    def target(self) -> Setting:
+        """The run that a plan replaces."""
+        return Setting((self.parts[-1],), cfg=self.cfg)
+
+
+PLANNED_SETS = {
+    "joint plan": Planned((S_HALF, S, HALF, Part("XL", guide=Guide(S, "cheap negative")), XL)),
+    "plan of steps": Planned((XL, XL)),
+    "joint plan, S guides": Planned((S_HALF, S, Part("XL", guide=WEAK_S)), WEAK_CFG),
 }
 
 #: What is asked first, in the order of the summary: 20 guided steps of XL become these.
 SUMMARY: dict[str, Setting] = {
     "two models: the first 40 % of the steps by S": stitched((S, XL), RULE),
     "one model: the first 40 % at half resolution": stitched((HALF, XL), RULE),
-    "guidance by S (weak model, cfg 1.3)": replace(ALONE, cfg=1.3, guide=WEAK_S),
-    "both: S first, then XL guided by S": replace(stitched((S, XL), RULE), cfg=1.3, guide=AFTER_S),
+    "guidance by S (weak model, cfg 2)": replace(ALONE, cfg=WEAK_CFG, guide=WEAK_S),
+    "both: S first, then XL guided by S": replace(stitched((S, XL), RULE), cfg=WEAK_CFG, guide=AFTER_S),
     "XL alone in 10 steps": stitched((XL,), steps=10),
-    "both in 10 steps": replace(stitched((S, XL), RULE, steps=10), cfg=1.3, guide=AFTER_S),
+    "both in 10 steps": replace(stitched((S, XL), RULE, steps=10), cfg=WEAK_CFG, guide=AFTER_S),
 }
 
 
@@ -123,9 +139,9 @@ def guidance() -> list[Setting]:
         replace(ALONE, cfg=cfg, guide=replace(guide, start=start, end=end)) for guide, cfgs in in_middle for cfg in cfgs
     ]
     pair = stitched((S, XL), RULE)
-    rows += [replace(pair, cfg=cfg, guide=AFTER_S) for cfg in (1.3, 1.5, 2.0)]
-    rows += [stitched((XL,), steps=10, cfg=1.3, guide=WEAK_S)]
-    return [*rows, stitched((S, XL), RULE, steps=10, cfg=1.3, guide=AFTER_S)]
+    rows += [replace(pair, cfg=cfg, guide=AFTER_S) for cfg in WEIGHTS]
+    rows += [stitched((XL,), steps=10, cfg=WEAK_CFG, guide=WEAK_S)]
+    return [*rows, stitched((S, XL), RULE, steps=10, cfg=WEAK_CFG, guide=AFTER_S)]
 
 
 def resolution() -> list[Setting]:
@@ -186,16 +202,15 @@ def joint() -> list[Setting]:
     results = read_results("joint")
     rows = [ALONE]
     for row in results["rows"] if results else []:
-        parts = PLANNED_SETS[row["method"]]
-        intervals = parse_pattern(row["pattern"], max(2, len(parts)))
-        used = sorted({model for model, _ in intervals})
-        owners = tuple(used.index(model) for model, steps in intervals for _ in range(steps))
-        chosen = tuple(parts[min(model, len(parts) - 1)] for model in used)
-        plan = f"{row['method']} {row['speed']:g}x"
-        rows.append(Setting(chosen, owners, levels=tuple(row["levels"]), plan=plan))
+        planned = PLANNED_SETS[row["method"]]
+        models = [planned.parts[model] for model, steps in parse_pattern(row["pattern"], len(planned.parts))
+                  for _ in range(steps)]  # fmt: skip
+        used = tuple(part for part in dict.fromkeys(planned.parts) if part in models)
+        owners, plan = tuple(map(used.index, models)), f"{row['method']} {row['speed']:g}x"
+        rows.append(Setting(used, owners, cfg=planned.cfg, levels=tuple(row["levels"]), plan=plan))
     steps = [stitched((XL,), steps=count) for count in (13, 10, 7, 5, 3)]
     fixed = [stitched((S, XL), RULE, steps=count) for count in (20, 14, 10, 7, 5)]
-    both = [replace(stitched((S, XL), RULE, steps=count), cfg=1.3, guide=AFTER_S) for count in (20, 14, 10, 7, 5)]
+    both = [replace(stitched((S, XL), RULE, steps=count), cfg=WEAK_CFG, guide=AFTER_S) for count in (20, 14, 10, 7, 5)]
     return list(dict.fromkeys([*rows, *steps, *fixed, *both]))
 
 

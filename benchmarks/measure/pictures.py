@@ -25,7 +25,7 @@ ROWS: dict[str, Setting] = {
     "first 40 % at half size": stitched((HALF, XL), RULE),
     "first 60 % at half size": stitched((HALF, XL), 0.6),
     "all at half size": Setting((HALF,)),
-    "XL guided by S, cfg 1.3": SUMMARY["guidance by S (weak model, cfg 1.3)"],
+    "XL guided by S, cfg 2": SUMMARY["guidance by S (weak model, cfg 2)"],
     "S first, then guided by S": SUMMARY["both: S first, then XL guided by S"],
     "the same in 10 steps": SUMMARY["both in 10 steps"],
 }

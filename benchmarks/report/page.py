@@ -232,7 +232,8 @@ SECTIONS: dict[str, Section] = {
         "Everything planned together",
         "Plans by T-Stitch Calibrate, Profile and Plan for 1.5 to 6 times the speed of XL alone: *joint plan* chooses"
         " the number of steps, the noise levels and the model of each step (S and XL, both at half size too, and XL"
-        " with its negative by S). Below them fewer steps of XL, and 40 % by S.",
+        " with its negative by S), *plan of steps* the number and levels of the steps of XL. *Joint plan, S guides*"
+        " plans for XL guided by weak S at cfg 2. Below them fewer steps of XL, 40 % by S, and that with S as guide.",
     ),
     "planned": quality("planned", "Planned", "What T-Stitch Plan recommends (`plan`), drawn."),
     "speed": Section(

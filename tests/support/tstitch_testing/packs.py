@@ -14,6 +14,8 @@ import comfy.samplers
 import comfy.sd
 import torch
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
+from spandrel import ModelLoader
+from spandrel.architectures.ESRGAN import ESRGAN
 
 import nodes
 from tstitch_testing.halves import cfg_guider
@@ -105,9 +107,17 @@ def kit(model: Any) -> dict[str, Any]:
         "NOISE": Noise_RandomNoise(1),
         "GUIDER": cfg_guider(model),
         "CONTROL_NET": controlnet(),
+        "UPSCALE_MODEL": upscale_model(),
         "SIGMAS": comfy.samplers.KSampler(model, STEPS, model.load_device, "euler", "normal").sigmas,
         "SAMPLER": comfy.samplers.sampler_object("euler"),
     }
+
+
+def upscale_model() -> Any:
+    """A small ESRGAN of random weights, as the host loads one from a file."""
+    torch.manual_seed(0)
+    network = ESRGAN(num_filters=4, num_blocks=1, scale=2)
+    return ModelLoader().load_from_state_dict(network.state_dict()).eval()
 
 
 def arguments(pack: Added, node: Any, values: dict[str, Any], depth: int = DEPTH) -> dict[str, Any]:
@@ -150,6 +160,7 @@ def made(pack: Added, kind: str, values: dict[str, Any], depth: int) -> Any:
     raise LackingError(f"nothing here makes {kind}")
 
 
+@torch.inference_mode()  # as the host runs its nodes
 def run(pack: Added, name: str, values: dict[str, Any], depth: int = DEPTH) -> dict[str, Any]:
     """Outputs by type, the first of each."""
     node = nodes.NODE_CLASS_MAPPINGS[name]
