@@ -104,6 +104,11 @@ def solvers() -> list[Setting]:
     return [*pairs, *by_others, *(replace(pair, shift=1.0) for pair in pairs), stitched((S_EPS, XL), RULE)]
 
 
+def ddim() -> list[Setting]:
+    """The paper's solver and numbers of steps, with a small model that predicts the noise of the DDPM schedule."""
+    return [stitched((S_EPS, XL), share, steps=steps, sampler="ddim") for steps in (50, 100) for share in (0.0, RULE)]
+
+
 def shift() -> list[Setting]:
     """The time shift that the family carries (3), and others, for XL alone and with 40 % by S."""
     pairs = [stitched((S, XL), share) for share in (0.0, RULE)]
@@ -224,6 +229,7 @@ GROUPS: dict[str, Group] = {
     "shift": Group("the time shift of the family, and others", shift, 5),
     "order": Group("small first, large first, interleaved", order, 5),
     "solvers": Group("other solvers, times and predictions", solvers, 9),
+    "ddim": Group("50 and 100 steps of DDIM, as in the paper", ddim, 9, samples=500),
     "seam": Group("one loop against two chained samplers", seam, 3),
     "alternatives": Group("caches of model calls", alternatives, 4),
     "shortcut": Group("1 to 128 steps of the Shortcut model", shortcut, 5),

@@ -81,6 +81,14 @@ def timed_table(name: str, seconds: str) -> str:
     )
 
 
+def tokens() -> str:
+    results = read_results("tokens")
+    if results is None:
+        return ""
+    rows = [[row["run"], f"{row['seconds']:.1f}", f"{row['speedup']:.2f}x"] for row in results["rows"]]
+    return table(["model", "seconds", "speed-up"], rows)
+
+
 def chains() -> str:
     runs = [
         [row["run"], f"{row['seconds']:.3f}", f"{row['over_one_loop']:.3f}", f"{100 * row['difference']:.2g} %"]
@@ -192,6 +200,12 @@ SECTIONS: dict[str, Section] = {
         "Each row against XL alone with the same solver and times. S-eps predicts noise, where XL predicts velocity.",
         same_widgets,
     ),
+    "ddim": quality(
+        "ddim",
+        "DDIM",
+        "The paper's solver with its 50 and 100 steps, and a small model that predicts noise, beside XL alone.",
+        same_widgets,
+    ),
     "seam": quality(
         "seam",
         "The seam",
@@ -248,6 +262,11 @@ SECTIONS: dict[str, Section] = {
         "Random weights, one picture with guidance, 5 steps of ddim: DiTs at 256 x 256, Stable Diffusion at 512 x 512.",
         lambda: timed_table("full_size", "seconds_per_step"),
     ),
+    "tokens": Section(
+        "Large models at lower resolutions",
+        "One call without guidance, networks in bfloat16, random weights of the real widths and numbers of tokens.",
+        tokens,
+    ),
     "memory": Section(
         "Memory",
         "Peak resident memory of a process in which two models take turns, the small one half as large. *Samplers* are"
@@ -269,7 +288,7 @@ SECTIONS: dict[str, Section] = {
 }
 
 #: Those whose figures depend on the machine.
-TIMED = ("speed", "full_size", "chains", "memory", "plan", "planning")
+TIMED = ("speed", "full_size", "tokens", "chains", "memory", "plan", "planning")
 
 
 def report() -> str:

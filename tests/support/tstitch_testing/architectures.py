@@ -134,19 +134,25 @@ def sd15(channel_mult: Sequence[int] = (1, 2, 4, 4)) -> Architecture:
     return _unet({**blocks, **rest})
 
 
+SDXL_DEPTH = {
+    "transformer_depth": [0, 0, 2, 2, 10, 10],
+    "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
+    "transformer_depth_middle": 10,
+}
+
+
 def sdxl() -> Architecture:
     """SDXL's blocks, all as wide as its first: what tells its family is their number and what they read."""
-    depth = {"transformer_depth": [0, 0, 2, 2, 10, 10], "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10]}
-    return _sdxl_like({**depth, "transformer_depth_middle": 10})
+    return sdxl_like(SDXL_DEPTH)
 
 
 def ssd1b() -> Architecture:
     """SSD-1B (Segmind): SDXL with fewer transformers, and none in the middle."""
     depth = {"transformer_depth": [0, 0, 2, 2, 4, 4], "transformer_depth_output": [0, 0, 0, 1, 1, 2, 10, 4, 4]}
-    return _sdxl_like({**depth, "transformer_depth_middle": -1})
+    return sdxl_like({**depth, "transformer_depth_middle": -1})
 
 
-def _sdxl_like(depth: dict[str, Any]) -> Architecture:
+def sdxl_like(depth: dict[str, Any]) -> Architecture:
     reads = {"context_dim": 2048, "adm_in_channels": 2816, "num_classes": "sequential"}
     heads = {"num_heads": -1, "num_head_channels": 64, "use_linear_in_transformer": True, "legacy": False}
     return _unet({"num_res_blocks": [2] * 3, "channel_mult": [1] * 3, **depth, **reads, **heads})
