@@ -51,10 +51,18 @@ Written by \`python -m scripts.docs_pictures\`.
 The SDXL refiner template (sdxl_refiner_prompt_example) on the classic canvas: base and refiner, each with its own prompt,
 become one T-Stitch KSampler (Advanced), and Split Steps hands it the step of the switch from the node that set it before.
 
+![SDXL base and refiner before and after, in Nodes 2.0](chain-sdxl-nodes2.png)
+
+The same template in Nodes 2.0.
+
 ![Wan 2.2 high and low noise before and after, on the classic canvas](chain-wan-classic.png)
 
 The Wan 2.2 template for a first and a last frame (video_wan2_2_14B_flf2v) on the classic canvas: the samplers for high and
 for low noise become one node, whose bar shows the steps of each model.
+
+![Wan 2.2 high and low noise before and after, in Nodes 2.0](chain-wan-nodes2.png)
+
+The same template in Nodes 2.0.
 
 ## Joined by "Stitch into one loop"
 
