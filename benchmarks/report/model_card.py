@@ -35,7 +35,7 @@ def names(line: Line) -> list[str]:
 
 
 def figures(row: Row) -> list[str]:
-    fids = [f"{row[key]:.1f}" for key in ("fid", "fid_vae")]
+    fids = [f"{row[key]:.2f}" for key in ("fid", "fid_vae")]
     return [*fids, *(f"{row[key]:.3f}" for key in ("accuracy", "confidence")), f"{row['precision']:.2f}",
             f"{row['recall']:.2f}"]  # fmt: skip
 
@@ -45,7 +45,7 @@ def of_line(line: Line) -> list[str]:
     keys = ("fid", "fid_vae", "accuracy", "confidence", "precision", "recall")
     fid, *others = figures({key: line.mean(key) for key in keys})
     spread = line.spread("fid")
-    return [fid if spread is None else f"{fid} (spread {spread:.1f})", *others]
+    return [fid if spread is None else f"{fid} (spread {spread:.2f})", *others]
 
 
 def few_steps_table() -> str:

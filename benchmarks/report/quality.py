@@ -29,9 +29,9 @@ def optional(value: float | None, text: Callable[[float], str]) -> str:
 def scores(reference: Reference, against: str) -> list[Column]:
     lossless = {True: "yes", False: "no", None: ""}
     return [
-        Column("FID", lambda line: f"{line.mean('fid'):.1f}"),
-        Column("spread", lambda line: optional(line.spread("fid"), lambda value: f"{value:.1f}")),
-        Column(f"against {against}", lambda line: optional(line.added("fid"), lambda value: signed(value, 1))),
+        Column("FID", lambda line: f"{line.mean('fid'):.2f}"),
+        Column("spread", lambda line: optional(line.spread("fid"), lambda value: f"{value:.2f}")),
+        Column(f"against {against}", lambda line: optional(line.added("fid"), lambda value: signed(value, 2))),
         Column("no loss", lambda line: lossless[is_lossless(line)]),
         Column("style", lambda line: f"{line.mean('accuracy'):.3f}"),
         Column("attributes", lambda line: f"{line.mean('confidence'):.3f}"),
@@ -77,7 +77,7 @@ def spread_sentence(lines: Sequence[Line]) -> str:
     fid, accuracy = spread_of(most, "fid"), spread_of(most, "accuracy")
     if fid is None or accuracy is None:
         return "The spread of XL alone is not known yet."
-    return f"{count(len(most), 'seed')} of XL alone differ by {fid:.1f} in FID and {accuracy:.3f} in style accuracy."
+    return f"{count(len(most), 'seed')} of XL alone differ by {fid:.2f} in FID and {accuracy:.3f} in style accuracy."
 
 
 def best_sentence(lines: Sequence[Line], varying: Sequence[str]) -> str:
@@ -86,7 +86,7 @@ def best_sentence(lines: Sequence[Line], varying: Sequence[str]) -> str:
     if len(compared) < 2:
         return ""
     best = min(compared, key=lambda line: line.mean("fid"))
-    text = f"Lowest FID: {name_of(best, varying)}, {best.mean('fid'):.1f}."
+    text = f"Lowest FID: {name_of(best, varying)}, {best.mean('fid'):.2f}."
     speed, lossless = speed_of(compared), [line for line in compared if is_lossless(line)]
     if not lossless:
         return text

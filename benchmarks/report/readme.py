@@ -26,7 +26,7 @@ def summary() -> str:
     rows = [[words, *gained(line)] for words, line in compared.items()]
     pictures = " and ".join(count(number, "picture") for number in sorted({line.samples for line in lines}))
     fid, accuracy = (mean(row[key] for row in lines[0].alone.values()) for key in ("fid", "accuracy"))
-    own = f"XL alone has an FID of {fid:.1f} and a style accuracy of {accuracy:.3f}."
+    own = f"XL alone has an FID of {fid:.2f} and a style accuracy of {accuracy:.3f}."
     kept = [column for column in range(len(header)) if any(row[column] for row in rows)]
     shown = table([header[column] for column in kept], [[row[column] for column in kept] for row in rows])
     seeds = " to ".join(str(number) for number in sorted({line.seeds for line in lines}))
@@ -40,7 +40,7 @@ def gained(line: Line) -> list[str]:
     assert style is not None
     loss = {True: "none", False: "yes", None: ""}[is_lossless(line)]
     clock = f"{time:.2f}x" if time else ""
-    return [f"{operations:.2f}x", clock, signed(fid, 1), signed(style, 3), loss]
+    return [f"{operations:.2f}x", clock, signed(fid, 2), signed(style, 3), loss]
 
 
 def numbers() -> str:
