@@ -116,6 +116,12 @@ class Client:
                 raise ConnectionError("The server closed the connection")
 
 
+async def fetch_object_info(address: str) -> Json:
+    """The server's answer to /object_info."""
+    async with Client(address) as client:
+        return await client.object_info()
+
+
 def refusal(body: Json) -> str:
     """One sentence out of the answer to a prompt that does not validate."""
     problems = [

@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from scripts.client import fetch_object_info
 from scripts.server import free_port, running_server
 from scripts.workflow import Json, options_of, ordered_inputs
-from scripts.workflows import fetch_object_info
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "locales"
