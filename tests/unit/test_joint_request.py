@@ -239,3 +239,14 @@ def test_damaged_records_are_refused(change: dict[str, Any]) -> None:
     content["step_errors"] |= change
     with pytest.raises(StitchError, match="The calibration is damaged"):
         Calibration.from_json(json.dumps(content))
+
+
+def test_one_model_in_every_socket_leaves_the_steps_to_choose() -> None:
+    request = request_of("speed-up", 2.0, calibration_of(edges_of(7, 2, 1)))
+    assert request.calibration is not None
+    assert request.profile is not None
+    same = (MARKS[-1],) * 2
+    slow = replace(request.profile, models=same, timings=(request.profile.timings[-1],) * 2)
+    both = replace(request.calibration, models=same)
+    plan = make_joint_plan(replace(request, profile=slow, calibration=both))
+    assert plan.choice.seconds <= (STEPS * 1.0 + 0.02) / 2.0

@@ -65,7 +65,7 @@ class Planning:
 
     @classmethod
     def of(cls, request: Request, sampler: str) -> Planning:
-        request.check()
+        request.check(chooses_steps=True)
         calibration, profile = request.calibration, request.profile
         if calibration is None or profile is None:
             lacking = "profile (T-Stitch Profile)" if profile is None else "calibration (T-Stitch Calibrate)"

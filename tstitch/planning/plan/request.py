@@ -30,8 +30,8 @@ class Request:
     profile: Profile | None
     calibration: Calibration | None
 
-    def check(self) -> None:
-        """Raise StitchError if no plan can be made."""
+    def check(self, chooses_steps: bool = False) -> None:
+        """Raise StitchError if no plan can be made. chooses_steps: also the steps, for which one model is enough."""
         check_request(self.goal, self.budget, self.steps, self.order)
         if self.profile is None and self.calibration is None:
             raise StitchError(
@@ -49,7 +49,7 @@ class Request:
                 " or set another goal."
             )
         for name, known in (("profile", self.profile), ("calibration", self.calibration)):
-            if known is not None:
+            if known is not None and not chooses_steps:
                 check_several(name, known.models)
         if self.profile is not None and self.calibration is not None:
             check_same_models(self.profile.models, self.calibration.models)
@@ -208,7 +208,7 @@ def check_several(name: str, models: Sequence[ModelMark]) -> None:
     if len({mark.identity for mark in models}) < 2:
         raise StitchError(
             f"The {name} is of one model only ({models[-1].name} in every socket): there is nothing to choose from, so"
-            " connect a second model there."
+            " connect a second model there, or set method to steps and models."
         )
 
 
