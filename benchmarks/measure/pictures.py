@@ -37,7 +37,7 @@ def main() -> None:
     for words, setting in tqdm(ROWS.items(), desc="pictures", unit="row"):
         strips[words] = studio().decoded(studio().sample(setting, labels, SEED))
     RESULTS.mkdir(exist_ok=True)
-    sheet(strips).save(RESULTS / "pictures.png", optimize=True)
+    sheet(strips).quantize(256).save(RESULTS / "pictures.png", optimize=True)
 
 
 def sheet(strips: dict[str, Tensor]) -> Image.Image:
