@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     result.add_argument("names", nargs="*", choices=[*minutes, REPORT, []], metavar="NAME", help="(all)")
-    result.add_argument("--samples", type=positive, help="pictures a row, in place of each group's own number")
+    result.add_argument("--samples", type=positive, help="pictures per row, in place of each group's own number")
     result.add_argument("--seeds", type=positive, default=3, help="at most so many seeds of a row (3)")
     result.add_argument("--rows", default="", metavar="TEXT", help="only rows of quality with this text in their name")
     return result

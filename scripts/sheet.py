@@ -18,7 +18,7 @@ class Row(NamedTuple):
 
 
 def draw_sheet(rows: Sequence[Row], columns: Sequence[str], title: str) -> Image.Image:
-    """Classes as columns, one band of images a row; `title` stands on top."""
+    """Classes as columns, one band of images per row; `title` stands on top."""
     top = MARGIN + 64
     lines = [band(row, len(columns)) for row in rows]
     heights = [len(line) * (CELL + GAP) + GAP for line in lines]

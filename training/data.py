@@ -38,7 +38,7 @@ STYLES = (
     "toonHead",
 )
 COUNTS = {"train": 100_000, "test": 5_000}
-SHARD = 1_000  # pictures a call of Node.js
+SHARD = 1_000  # pictures per call of Node.js
 SPARE_BYTES = 4_000_000_000
 CHECKSUMS = {
     "train": "29ca361aecc7626aae8e536c162af793b1fa04fa140f6d91ea7e81cbfc064f2d",

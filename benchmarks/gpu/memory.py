@@ -141,7 +141,7 @@ class StepTimes:
         """What the first step of an interval takes beyond the others of its model; None where none is a switch.
 
         The first step of all is left out: the host loads in it whatever the run is. owners: of each step; runs with
-        several calls a step have none here.
+        several calls per step have none here.
         """
         if len(owners) != len(self.seconds):
             return None

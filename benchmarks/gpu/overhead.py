@@ -60,7 +60,7 @@ def measure(family: Family, rounds: int) -> Row:
 
 
 def profile(run: Run, steps: int) -> list[Row]:
-    """The pack's functions by their own time, in microseconds a step."""
+    """The pack's functions by their own time, in microseconds per step."""
     profiler = cProfile.Profile()
     profiler.runcall(run)
     found: Counter[str] = Counter()

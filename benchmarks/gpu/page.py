@@ -178,7 +178,7 @@ def of_scales(rows: list[Row], titles: dict[str, str], folder: Path) -> list[str
             titles[family],
             scale,
             str(cell["tokens"]),
-            milliseconds(cell["seconds a step"]),
+            milliseconds(cell["seconds per step"]),
             f"{cell['part of full']:.3f}",
         ]
         for family, cells in found.items()

@@ -67,7 +67,7 @@ def scales(family: Family, rounds: int) -> Row:
         height, width = size_at(scale, family.large, family.latent.shape)
         found[f"{scale:g}"] = {
             "tokens": round(family.tokens * height * width / whole),  # the prompt's, where it has some, included
-            "seconds a step": round(median(seconds[f"{scale:g}"]) / family.steps, 5),
+            "seconds per step": round(median(seconds[f"{scale:g}"]) / family.steps, 5),
             "part of full": median_ratio(seconds[f"{scale:g}"], seconds["1"]),
         }
     return found

@@ -34,7 +34,7 @@ def title_of(setting: Setting) -> str:
 
 
 def build_runs(nodes: dict[str, Any], networks: Networks) -> Runs:
-    """Each run by its title, ten pictures a run: every model in the stock node, then the stitched ones."""
+    """Each run by its title, ten pictures per run: every model in the stock node, then the stitched ones."""
     loaded = {name: nodes["TStitchLoadStarter"].execute(name, "all").result for name in ("S", "B", "XL")}
     for name, result in loaded.items():
         networks.watch(name, result[0].model.diffusion_model)

@@ -10,7 +10,7 @@ from benchmarks.tools.settings import Setting
 
 @dataclass(frozen=True)
 class Options:
-    samples: int | None = None  # pictures a row; None is each group's own number
+    samples: int | None = None  # pictures per row; None is each group's own number
     seeds: int = 3  # at most
     rows: str = ""  # only those whose title has this text
 

@@ -94,7 +94,7 @@ def with_room(run: Callable[[], object]) -> object:
     """Call `run` where it does not meet the edge of a chunk of Python's stack.
 
     The interpreter keeps its frames in chunks of 16 KiB. Where calls go to and fro over the edge of one, each takes a
-    new chunk from the system and gives it back: milliseconds a step here, for whatever run happens to be so deep.
+    new chunk from the system and gives it back: milliseconds per step here, for whatever run happens to be so deep.
     """
     return run()
 

@@ -145,7 +145,7 @@ def with_json(**changes: Any) -> str:
         (with_json(small_cfg="1"), "small_cfg must be numbers"),
         (with_json(sampler=5), "sampler"),
         (with_json(frequencies="high"), "frequencies"),
-        (with_json(log_amplitude=[]), "one table a model"),
+        (with_json(log_amplitude=[]), "one table per model"),
         (with_json(log_amplitude=[[[1.0]] * 4] * 2), "3 numbers a step"),
         (json.dumps({"format": "tstitch-calibration", "version": 1}), "damaged"),
     ],

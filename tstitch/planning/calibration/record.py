@@ -183,7 +183,7 @@ def _problems_of_spectrum(found: Calibration, length: int) -> list[str]:
         return [] if found.frequencies == () and found.log_amplitude == () else ["frequencies must be numbers"]
     tables = found.log_amplitude
     if not isinstance(tables, tuple) or len(tables) != len(found.models):
-        return ["log_amplitude must have one table a model"]
+        return ["log_amplitude must have one table per model"]
     if not all(_is_table(table, length, bands) for table in tables):
         return [f"log_amplitude must have {bands} numbers a step"]
     if any(abs(value) > LARGEST_LOG for table in tables for row in table for value in row):
