@@ -101,7 +101,6 @@ class TStitchCalibrate(io.ComfyNode):
     def execute(
         cls,
         final_model: Any,
-        model_1: Any,
         seed: int,
         seeds: int,
         steps: int,
@@ -112,21 +111,16 @@ class TStitchCalibrate(io.ComfyNode):
         negative: Any,
         latent_image: dict[str, Any],
         tolerance: float,
-        model_2: Any = None,
-        model_3: Any = None,
-        model_4: Any = None,
-        model_5: Any = None,
-        model_6: Any = None,
-        model_7: Any = None,
         small_positive: Any = None,
         small_negative: Any = None,
         small_cfg: float = 0.0,
         sigmas: Any = None,
         record_steps: bool = False,
+        **models: Any,
     ) -> io.NodeOutput:
-        models = connected("model", model_1, model_2, model_3, model_4, model_5, model_6, model_7)
+        numbered = connected("model", models)
         own = (small_positive, small_negative)
-        stages = measured_stages(models, final_model, (positive, negative), own, cfg, small_cfg)
+        stages = measured_stages(numbered, final_model, (positive, negative), own, cfg, small_cfg)
         settings = Settings(seed, seeds, steps, cfg, sampler_name, scheduler, sigmas)
         found = calibrate(tuple(stages), list(stages.values()), latent_image, settings)
         if record_steps:

@@ -53,24 +53,18 @@ class TStitchGuiders(io.ComfyNode):
     def execute(
         cls,
         final_guider: Any,
-        guider_1: Any,
         splits: str | float,
         unit: str,
         pattern: str,
         memory: str,
-        guider_2: Any = None,
-        guider_3: Any = None,
-        guider_4: Any = None,
-        guider_5: Any = None,
-        guider_6: Any = None,
-        guider_7: Any = None,
+        **guiders: Any,
     ) -> io.NodeOutput:
-        guiders = connected("guider", guider_1, guider_2, guider_3, guider_4, guider_5, guider_6, guider_7)
-        names = (*guiders, "final_guider")
+        numbered = connected("guider", guiders)
+        names = (*numbered, "final_guider")
         stitch = Stitch(
             ScheduleSpec.parse(splits, unit, pattern, len(names)), memory, names, Report.of(names, watch_for_page())
         )
-        return io.NodeOutput(StitchedGuider(final_guider, list(guiders.values()), stitch))
+        return io.NodeOutput(StitchedGuider(final_guider, list(numbered.values()), stitch))
 
 
 NODES = [TStitchGuiders]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import comfy.samplers
@@ -182,10 +182,12 @@ def split_step_inputs() -> list[io.Input]:
     return [first, *others]
 
 
-def connected(prefix: str, *values: Any) -> dict[str, Any]:
+def connected(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Input name to value, in run order, of the sockets `prefix`_1, `prefix`_2 ... that are in use."""
-    named = {f"{prefix}_{number}": value for number, value in enumerate(values, 1)}
-    return {name: value for name, value in named.items() if value is not None}
+    names = [f"{prefix}_{number}" for number in range(1, MAX_STAGES)]
+    if unknown := values.keys() - set(names):
+        raise TypeError(f"no inputs {', '.join(sorted(unknown))}")
+    return {name: values[name] for name in names if values.get(name) is not None}
 
 
 def small_inputs(

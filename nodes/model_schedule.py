@@ -53,24 +53,18 @@ class TStitchModelSchedule(io.ComfyNode):
     def execute(
         cls,
         final_model: Any,
-        model_1: Any,
         splits: str | float,
         unit: str,
         pattern: str,
         memory: str,
-        model_2: Any = None,
-        model_3: Any = None,
-        model_4: Any = None,
-        model_5: Any = None,
-        model_6: Any = None,
-        model_7: Any = None,
+        **models: Any,
     ) -> io.NodeOutput:
-        models = connected("model", model_1, model_2, model_3, model_4, model_5, model_6, model_7)
-        names = (*models, "final_model")
+        numbered = connected("model", models)
+        names = (*numbered, "final_model")
         stitch = Stitch(
             ScheduleSpec.parse(splits, unit, pattern, len(names)), memory, names, Report.of(names, watch_for_page())
         )
-        return io.NodeOutput(stitch_model(final_model, [ModelStage(model) for model in models.values()], stitch))
+        return io.NodeOutput(stitch_model(final_model, [ModelStage(model) for model in numbered.values()], stitch))
 
 
 NODES = [TStitchModelSchedule]

@@ -76,26 +76,20 @@ class TStitchProfile(io.ComfyNode):
     def execute(
         cls,
         final_model: Any,
-        model_1: Any,
         positive: Any,
         negative: Any,
         latent_image: dict[str, Any],
         cfg: float,
         repeats: int,
         refresh: bool,
-        model_2: Any = None,
-        model_3: Any = None,
-        model_4: Any = None,
-        model_5: Any = None,
-        model_6: Any = None,
-        model_7: Any = None,
         small_positive: Any = None,
         small_negative: Any = None,
         small_cfg: float = 0.0,
+        **models: Any,
     ) -> io.NodeOutput:
-        models = connected("model", model_1, model_2, model_3, model_4, model_5, model_6, model_7)
+        numbered = connected("model", models)
         own = (small_positive, small_negative)
-        stages = measured_stages(models, final_model, (positive, negative), own, cfg, small_cfg)
+        stages = measured_stages(numbered, final_model, (positive, negative), own, cfg, small_cfg)
         job = ProfileJob(stages, latent_image, repeats)
         bar = comfy.utils.ProgressBar(len(stages) * job.steps_a_model)
         found = profile_models(job, refresh, partial(advance, bar))

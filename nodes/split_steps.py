@@ -30,18 +30,9 @@ class TStitchSplitSteps(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls,
-        step_1: int,
-        step_2: int | None = None,
-        step_3: int | None = None,
-        step_4: int | None = None,
-        step_5: int | None = None,
-        step_6: int | None = None,
-        step_7: int | None = None,
-    ) -> io.NodeOutput:
-        steps = connected("step", step_1, step_2, step_3, step_4, step_5, step_6, step_7).values()
-        return io.NodeOutput(", ".join(map(str, steps)), float(step_1))
+    def execute(cls, **steps: int) -> io.NodeOutput:
+        numbered = connected("step", steps)
+        return io.NodeOutput(", ".join(map(str, numbered.values())), float(numbered["step_1"]))
 
 
 NODES = [TStitchSplitSteps]

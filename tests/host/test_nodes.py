@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -40,11 +42,18 @@ def test_inputs_and_outputs_are_only_appended_to(ours: dict[str, Any], name: str
 
 @pytest.mark.parametrize("name", RELEASED)
 def test_execute_takes_the_inputs_of_the_schema(ours: dict[str, Any], name: str) -> None:
-    schema = ours[name].define_schema()
-    parameters = list(inspect.signature(ours[name].execute).parameters.values())
-    assert [parameter.name for parameter in parameters] == [item.id for item in schema.inputs]
-    for parameter, item in zip(parameters, schema.inputs, strict=True):
-        assert (parameter.default is not inspect.Parameter.empty) == bool(item.optional)
+    """Numbered sockets by `**models`, `**guiders` or `**steps`, which take no other names."""
+    inputs, parameters = ours[name].define_schema().inputs, inspect.signature(ours[name].execute).parameters
+    several = [each.name for each in parameters.values() if each.kind is inspect.Parameter.VAR_KEYWORD]
+    numbered = [item.id for item in inputs if several and re.fullmatch(rf"{several[0][:-1]}_[1-7]", item.id)]
+    assert len(numbered) == (7 if several else 0)
+    named = [item for item in inputs if item.id not in numbered]
+    assert [*(item.id for item in named), *several] == list(parameters)
+    for item in named:
+        assert (parameters[item.id].default is not inspect.Parameter.empty) == bool(item.optional)
+    if several:
+        with pytest.raises(TypeError, match="other_1"):
+            sys.modules[ours[name].__module__].connected(several[0][:-1], {"other_1": None})
 
 
 @pytest.mark.parametrize("name", RELEASED)
