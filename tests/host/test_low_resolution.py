@@ -18,7 +18,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tstitch.errors import StitchError
 from tstitch.resolution.fitting import by_area, fitted
 from tstitch.resolution.model import check_shape, low_resolution
-from tstitch.resolution.scaling import Scaling
 from tstitch.stitch.guider import StitchedGuider
 from tstitch.stitch.model import ModelStage, stitch_model
 from tstitch_testing.models import conditioning, constant_model, gaussian_model
@@ -75,17 +74,6 @@ def test_constant_pictures_keep_their_mean_in_every_place(sampler: str, place: s
     found = ksample(places(constant_model()), sampler, steps=8, latent=latent)
     expected = ksample(plain(constant_model()), sampler, steps=8, latent=latent)
     torch.testing.assert_close(means(found), means(expected), atol=1e-4, rtol=1e-3)
-
-
-@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "heun", "dpm_2", "res_multistep"])
-def test_a_run_that_ends_at_the_smaller_size_is_soft_and_not_noisy(sampler: str) -> None:
-    """Detail estimated from noise is for the model that goes on; after the last step there is none."""
-    latent = torch.zeros(1, 4, 12, 16)
-    spectrum = Scaling.of((12, 16), (6, 8), torch.device("cpu")).spectrum
-    alone = spectrum(ksample(low_resolution(unet_model(), 0.5), sampler, steps=5, latent=latent))
-    assert alone[..., :6, :8].abs().max() > 0.01
-    alone[..., :6, :8] = 0
-    assert alone.abs().max() < 1e-4
 
 
 def test_video_is_made_smaller_by_frame() -> None:

@@ -232,17 +232,17 @@ def test_what_all_rows_share_is_said_once(folder: Path) -> None:
     assert text.startswith("Euler, cfg 1.5, plain guidance, 1 000 pictures per row, 1 seed. The spread of XL")
     assert "1 row of this group not measured yet." in text
     assert "|models|steps|FID|against XL|style|attributes|operations|" in text
-    assert f"|S{ARROW}XL|1x8 2x12|95.0|0.0|0.990|0.800|1.61x|" in text
+    assert f"|S{ARROW}XL|1x8 2x12|95.00|0.00|0.990|0.800|1.61x|" in text
 
 
 def test_seeds_make_a_spread(folder: Path) -> None:
     rows = [row_of(setting, fid=fid) for setting, fid in zip(ALONE.seeded(0, 1, 2), (95.0, 97.0, 96.0), strict=True)]
     write_results("quality", [*rows, row_of(stitched((S, XL), 0.4), fid=98.0)])
     text = quality_table([*ALONE.seeded(0, 1, 2), stitched((S, XL), 0.4)])
-    assert text.endswith("Lowest FID: XL, 1x20, 96.0. Fastest without loss: XL, 1x20, 1.00x.")
-    assert "3 seeds of XL alone differ by 2.0 in FID and 0.000 in style accuracy." in text
-    assert "|XL|1x20|3|96.0|2.0|0.0|yes|" in text
-    assert f"|S{ARROW}XL|1x8 2x12|1|98.0||+3.0|no|" in text
+    assert text.endswith("Lowest FID: XL, 1x20, 96.00. Fastest without loss: XL, 1x20, 1.00x.")
+    assert "3 seeds of XL alone differ by 2.00 in FID and 0.000 in style accuracy." in text
+    assert "|XL|1x20|3|96.00|2.00|0.00|yes|" in text
+    assert f"|S{ARROW}XL|1x8 2x12|1|98.00||+3.00|no|" in text
 
 
 def test_a_chain_is_compared_with_one_loop(folder: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_chain_is_compared_with_one_loop(folder: Path) -> None:
     write_results("quality", [row_of(loop), row_of(replace(loop, chained=True), fid=98.5)])
     text = SECTIONS["seam"].body()
     assert "|against one loop|" in text
-    assert f"|S{ARROW}XL|1x4 2x6|two samplers|98.5|+3.5|" in text
+    assert f"|S{ARROW}XL|1x4 2x6|two samplers|98.50|+3.50|" in text
 
 
 def test_the_front_is_what_nothing_beats_in_both() -> None:

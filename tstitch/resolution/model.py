@@ -22,7 +22,6 @@ from ..host.clones import clone_sharing_patches, wrap_sampling
 from ..host.levels import filled, followed, level_of, unfollowed
 from ..host.noise_levels import same_mixing
 from ..host.samplers import DenoiserInPlace, SamplerInPlace, samplers_within
-from ..schedule import LEVEL_TOLERANCE
 from .fitting import Fitting, by_area
 from .levels import SmallerLevel, fit_times
 from .scaling import Scaling, smaller_size
@@ -177,18 +176,12 @@ class FullSizeSampler(SamplerInPlace):
                 mask = comfy.sampler_helpers.prepare_mask(mask, run_noise.shape, device)
             mask = mask.to(device)
             kept = KeptPart(model, run_noise, latent_image, mask, self.scaling.k)
-        options, last = extra_args["model_options"], last_level(run)
-        denoiser = LowResolutionDenoiser(model_wrap, self.scaling, level, options, kept, last)
+        denoiser = LowResolutionDenoiser(model_wrap, self.scaling, level, extra_args["model_options"], kept)
         with followed(run):
             return self.inner.sample(denoiser, run, extra_args, callback, run_noise, latent_image, mask, *rest[2:])
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
-
-
-def last_level(sigmas: Tensor) -> float:
-    """The level from which a run goes to a clean latent, or 0 where it keeps noise."""
-    return float(sigmas[-2]) if len(sigmas) > 1 and sigmas[-1] == 0 else 0.0
 
 
 def run_sigmas(sampler: Any, sigmas: Tensor, model_sampling: Any) -> Tensor:
@@ -226,15 +219,9 @@ class LowResolutionDenoiser(DenoiserInPlace):
     """The model as the sampler sees it: latents of full size in and out. All else is the prepared guider's."""
 
     def __init__(
-        self,
-        guider: Any,
-        scaling: Scaling,
-        level: SmallerLevel,
-        model_options: dict[str, Any],
-        kept: KeptPart | None,
-        last: float,
+        self, guider: Any, scaling: Scaling, level: SmallerLevel, model_options: dict[str, Any], kept: KeptPart | None
     ) -> None:
-        self.inner, self._scaling, self._level, self._kept, self._last = guider, scaling, level, kept, last
+        self.inner, self._scaling, self._level, self._kept = guider, scaling, level, kept
         self._own_functions = list(model_options.get(POST_CFG, []))
 
     @property
@@ -255,9 +242,7 @@ class LowResolutionDenoiser(DenoiserInPlace):
             inputs = scaling.down(spectrum).to(x.dtype) * factor
         else:
             inputs = scaling.shrink(self._kept(x, sigma, smaller, factor))
-        # No model comes after the last level that could make detail of what is estimated from noise.
-        estimated = a > 0 and level > self._last * (1 + LEVEL_TOLERANCE)
-        noisy, ratio = (spectrum / a, b / a) if estimated else (None, math.inf)
+        noisy, ratio = (spectrum / a, b / a) if a > 0 else (None, math.inf)
         options, late = self._without_late_functions(model_options or {})
         told: dict[str, Any] = {}
         if late:
