@@ -222,8 +222,9 @@ def test_own_conditioning_and_cfg_reach_the_small_models(host_nodes: ModuleType)
 def test_the_node_gives_figures_split_and_report(host_nodes: ModuleType) -> None:
     node = host_nodes.NODE_CLASS_MAPPINGS["TStitchCalibrate"]
     found, similarity, frequencies, split, report = node.execute(
-        *(gaussian_model(), gaussian_model(0.5), 1, 2, 5, 2.0, "euler", "normal", POSITIVE, NEGATIVE),
+        *(gaussian_model(), 1, 2, 5, 2.0, "euler", "normal", POSITIVE, NEGATIVE),
         *({"samples": torch.zeros(1, 4, 6, 5)}, 0.1),
+        model_1=gaussian_model(0.5),
         model_3=gaussian_model(0.4),
     ).result
     assert len(found.models) == 3
