@@ -232,7 +232,7 @@ def properties(node: Node) -> Json:
 
 
 def next_column(x: int, width: int) -> int:
-    """Where a column ends that begins at `x`: some pages draw nodes a fifth larger and leave them where they are."""
+    """Where the column after one at `x` begins: some pages draw nodes a fifth larger and leave them where they are."""
     return x + width * 6 // 5 + GROUP_EDGE + COLUMN_GAP
 
 

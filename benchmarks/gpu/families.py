@@ -5,7 +5,7 @@ Random weights cost what trained ones cost. Depths are cut where a whole model w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -162,35 +162,38 @@ def dit(name: str, grid: int, sizes: tuple[tuple[int, int, int], ...], steps: in
 DIT_S, DIT_XL = (12, 384, 6), (28, 1152, 16)
 
 
-def sdxl_at_1024() -> Family:
-    small, large = (host_model(at_full_width(each()), seed) for seed, each in enumerate((ssd1b, sdxl), 1))
+def sdxl_like(name: str, architectures: Sequence[Architecture], side: int, cfg: float, steps: int) -> Family:
+    """architectures: of the small and of the large one, or of one alone; side: of the latent."""
+    models = [host_model(at_full_width(each), seed) for seed, each in enumerate(architectures, 1)]
     positive, negative = (text(77, 2048, 1280, seed) for seed in (11, 12))
-    return Family("SSD-1B and SDXL, 1024", small, large, positive, negative, torch.zeros(1, 4, 128, 128), 4096, 5.0, 8)
+    latent = torch.zeros(1, 4, side, side)
+    return Family(name, models[0], models[-1], positive, negative, latent, side**2 // 4, cfg, steps)
 
 
 def flux_like(width: int, sizes: tuple[tuple[int, int], ...], side: int, tokens: int, steps: int) -> Family:
-    """sizes: double and single blocks of the small and of the large one; side: of the latent."""
-    small, large = (host_model(flux(width, *size), seed) for seed, size in enumerate(sizes, 1))
+    """sizes: double and single blocks of the small and of the large one, or of one alone; side: of the latent."""
+    models = [host_model(flux(width, *size), seed) for seed, size in enumerate(sizes, 1)]
     positive, negative = (text(tokens, 4096, 768, seed) for seed in (11, 12))
     latent = torch.zeros(1, 16, side, side)
-    return Family(f"Flux-like, {8 * side}", small, large, positive, negative, latent, side**2 // 4 + tokens, 1.0, steps)
+    name, count = f"Flux-like, {8 * side}", side**2 // 4 + tokens
+    return Family(name, models[0], models[-1], positive, negative, latent, count, 1.0, steps)
 
 
 def wan_like(sizes: tuple[tuple[int, int, int], ...], shape: tuple[int, int, int], tokens: int, steps: int) -> Family:
-    """shape: frames, height and width of the latent."""
-    small, large = (host_model(wan_sizes(*size), seed) for seed, size in enumerate(sizes, 1))
+    """sizes: width, that of the feed-forward and layers of both, or of one alone; shape: of the latent."""
+    models = [host_model(wan_sizes(*size), seed) for seed, size in enumerate(sizes, 1)]
     positive, negative = (text(tokens, 4096, None, seed) for seed in (11, 12))
     frames, height, width = shape
     count = frames * height * width // 4
     name = f"Wan-like, {8 * width} x {8 * height} x {4 * frames - 3}"
-    return Family(name, small, large, positive, negative, torch.zeros(1, 16, *shape), count, 1.0, steps)
+    return Family(name, models[0], models[-1], positive, negative, torch.zeros(1, 16, *shape), count, 1.0, steps)
 
 
 REAL: dict[str, Callable[[], Family]] = {
     "starter": starter,
     "dit 256": lambda: dit("DiT-S/2 and DiT-XL/2, 256", 16, (DIT_S, DIT_XL), 20),
     "dit 512": lambda: dit("DiT-S/2 and DiT-XL/2, 512", 32, (DIT_S, DIT_XL), 20),
-    "sdxl": sdxl_at_1024,
+    "sdxl": lambda: sdxl_like("SSD-1B and SDXL, 1024", (ssd1b(), sdxl()), 128, 5.0, 8),
     "flux": lambda: flux_like(3072, ((2, 4), (4, 8)), 128, 512, 8),
     "wan": lambda: wan_like(((1536, 8960, 6), (5120, 13824, 4)), (21, 60, 104), 512, 4),
 }

@@ -29,11 +29,6 @@ class Planned:
     parts: tuple[Part, ...]
     cfg: float = ALONE.cfg
 
-    @property
-    def target(self) -> Setting:
-        """The run that a plan replaces."""
-        return Setting((self.parts[-1],), cfg=self.cfg)
-
 
 PLANNED_SETS = {
     "joint plan": Planned((S_HALF, S, HALF, Part("XL", guide=Guide(S, "cheap negative")), XL)),

@@ -21,41 +21,36 @@ SCALES = (1.0, 0.75, 0.5)
 ROUNDS = 1
 
 
-def sdxl(name: str, depth: dict[str, Any], side: int) -> Any:
-    """SDXL's channels, with so many transformers a level."""
-    from benchmarks.gpu.families import Family, at_full_width, host_model, text
-    from tstitch_testing.architectures import sdxl_like
+def sdxl() -> Any:
+    from benchmarks.gpu.families import sdxl_like
+    from tstitch_testing import architectures
 
-    model = host_model(at_full_width(sdxl_like(depth)), 1)
-    positive, negative = (text(77, 2048, 1280, seed) for seed in (11, 12))
-    return Family(name, model, model, positive, negative, torch.zeros(1, 4, side, side), side**2 // 4, 1.0, 1)
-
-
-def whole_sdxl() -> Any:
-    from tstitch_testing.architectures import SDXL_DEPTH
-
-    return sdxl("SDXL, 1024 x 1024", SDXL_DEPTH, 128)
+    return sdxl_like("SDXL, 1024 x 1024", [architectures.sdxl()], 128, 1.0, 1)
 
 
 def shallow_sdxl() -> Any:
+    from benchmarks.gpu.families import sdxl_like
+    from tstitch_testing import architectures
+
     depth = {"transformer_depth": [0, 0, 1, 1, 2, 2], "transformer_depth_output": [0, 0, 0, 1, 1, 1, 2, 2, 2]}
-    return sdxl("SDXL with a fifth of its transformers, 2048 x 2048", {**depth, "transformer_depth_middle": 2}, 256)
+    shallow = architectures.sdxl_like({**depth, "transformer_depth_middle": 2})
+    return sdxl_like("SDXL with a fifth of its transformers, 2048 x 2048", [shallow], 256, 1.0, 1)
 
 
 def flux() -> Any:
     from benchmarks.gpu.families import flux_like
 
-    return flux_like(3072, ((1, 1), (1, 1)), 128, 512, 1)
+    return flux_like(3072, ((1, 1),), 128, 512, 1)
 
 
 def wan() -> Any:
     from benchmarks.gpu.families import wan_like
 
-    return wan_like(((1536, 8960, 1), (1536, 8960, 1)), (21, 60, 104), 512, 1)
+    return wan_like(((1536, 8960, 1),), (21, 60, 104), 512, 1)
 
 
 FAMILIES = {
-    whole_sdxl: "",
+    sdxl: "",
     shallow_sdxl: "",
     flux: ", 1 + 1 of 19 + 38 blocks",
     wan: ", 1 of the 30 blocks of 1.3B",
@@ -71,9 +66,8 @@ def main() -> None:
         network = family.large.model.diffusion_model
         network.forward = autocast()(network.forward)
         models = {scale: node.execute(family.large, scale).result[0] for scale in SCALES}
-        family.sample(models[SCALES[-1]])  # warms up
         runs: Runs = {f"{family.name}{cut}, {scale:g}x": partial(family.sample, models[scale]) for scale in SCALES}
-        seconds = measure(runs, ROUNDS, warm_up=0, title=family.name)
+        seconds = measure(runs, ROUNDS, title=family.name)
         whole = next(iter(seconds.values()))
         for title, values in seconds.items():
             rows.append({"run": title, "seconds": round(median(values), 2), "speedup": median_ratio(whole, values)})

@@ -168,6 +168,16 @@ def wan21_low_resolution() -> Graph:
     return wan_video(graph, joined, "wan21_low", steps=30, cfg=6.0, sampler_name="uni_pc", scheduler="simple")
 
 
+def flux_loader(graph: Graph) -> Node:
+    return graph.add("UNETLoader", "Flux dev", [FLUX], unet_name=FLUX.name, weight_dtype="default")
+
+
+def flux_canvas(graph: Graph) -> tuple[Node, Node]:
+    """An empty latent and the VAE."""
+    latent = graph.add("EmptySD3LatentImage", width=1024, height=1024, batch_size=1)
+    return latent, graph.add("VAELoader", models=[FLUX_VAE], vae_name=FLUX_VAE.name)
+
+
 def flux_prompts(graph: Graph, title: str) -> tuple[Node, Node]:
     """What Flux reads: the prompt with its guidance, and nothing for the negative."""
     clip = graph.add("DualCLIPLoader", models=[CLIP_L, T5], clip_name1=CLIP_L.name, clip_name2=T5.name, type="flux")
@@ -189,13 +199,12 @@ def flux_low_resolution() -> Graph:
             """),
     )
     graph.column("Flux")
-    flux = graph.add("UNETLoader", "Flux dev", [FLUX], unet_name=FLUX.name, weight_dtype="default")
+    flux = flux_loader(graph)
     reduced = graph.add("TStitchLowResolution", model=flux["MODEL"], scale=0.5)
     graph.column("Prompt")
     guidance, nothing = flux_prompts(graph, "Prompt")
     graph.column()
-    latent = graph.add("EmptySD3LatentImage", width=1024, height=1024, batch_size=1)
-    vae = graph.add("VAELoader", models=[FLUX_VAE], vae_name=FLUX_VAE.name)
+    latent, vae = flux_canvas(graph)
     sampler = tstitch(
         graph,
         flux["MODEL"],
@@ -223,7 +232,7 @@ def lumina_flux() -> Graph:
             """),
     )
     graph.column("Flux (finishes)")
-    flux = graph.add("UNETLoader", "Flux dev", [FLUX], unet_name=FLUX.name, weight_dtype="default")
+    flux = flux_loader(graph)
     guidance, nothing = flux_prompts(graph, "Prompt for Flux")
     graph.column("Lumina 2 (starts)")
     loaded = graph.add("UNETLoader", "Lumina Image 2.0", [LUMINA], unet_name=LUMINA.name, weight_dtype="default")
@@ -233,8 +242,7 @@ def lumina_flux() -> Graph:
     good = graph.add("CLIPTextEncode", "Prompt for Lumina", clip=clip["CLIP"], text=system + PHOTO)
     bad = graph.add("CLIPTextEncode", "Negative prompt for Lumina", clip=clip["CLIP"], text=system + BAD)
     graph.column()
-    latent = graph.add("EmptySD3LatentImage", width=1024, height=1024, batch_size=1)
-    vae = graph.add("VAELoader", models=[FLUX_VAE], vae_name=FLUX_VAE.name)
+    latent, vae = flux_canvas(graph)
     sampler = tstitch(
         graph,
         flux["MODEL"],

@@ -134,16 +134,10 @@ def sd15(channel_mult: Sequence[int] = (1, 2, 4, 4)) -> Architecture:
     return _unet({**blocks, **rest})
 
 
-SDXL_DEPTH = {
-    "transformer_depth": [0, 0, 2, 2, 10, 10],
-    "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
-    "transformer_depth_middle": 10,
-}
-
-
 def sdxl() -> Architecture:
     """SDXL's blocks, all as wide as its first: what tells its family is their number and what they read."""
-    return sdxl_like(SDXL_DEPTH)
+    depth = {"transformer_depth": [0, 0, 2, 2, 10, 10], "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10]}
+    return sdxl_like({**depth, "transformer_depth_middle": 10})
 
 
 def ssd1b() -> Architecture:

@@ -201,9 +201,7 @@ class Block(nn.Module):
 
 def run_block(block: nn.Module, index: int, tokens: Tensor, c: Tensor, options: dict[str, Any]) -> Tensor:
     """The block, or what a node such as Skip Layer Guidance has put in its place, in the host's way for DiTs."""
-    if not options:
-        return block(tokens, c)
-    replacements = options["transformer_options"].get("patches_replace", {}).get("dit", {})
+    replacements = options.get("transformer_options", {}).get("patches_replace", {}).get("dit", {})
     if (replace := replacements.get(("double_block", index))) is None:
         return block(tokens, c, **options)
 
